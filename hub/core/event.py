@@ -1,0 +1,90 @@
+"""An entry of a user's log, in the shape in which it goes over the wire.
+
+The log keeps the wire shape itself, so that an event of a week ago replays
+after an upgrade, and so that one encoding serves the table, the hint and every
+socket: what differs by connection (`seq`, `cursor`, `ring`) is put in front of
+the `tail`, which is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from hub.core.counts import Counts
+from hub.core.priority import RANK, Priority
+
+CREATED: Final = "notification.created"
+IN_ORDER_LANE: Final = 4
+"""The lane of every kind but `notification.created`: leaves after all that is below it."""
+
+
+class Event(msgspec.Struct, array_like=True, gc=False):
+    """One event of one user.
+
+    `lane` is the rank of the priority for `notification.created`, `IN_ORDER_LANE`
+    for every other kind. `rings` says that this event may ring a device (live
+    `notification.created` of a user who wants desktop alerts). `tail` is UTF-8
+    JSON from `"kind":` to the closing brace of the frame.
+    """
+
+    seq: int
+    lane: int
+    rings: bool
+    tail: bytes
+    released: bool = False
+    """It had been held: of a burst of these only one rings."""
+
+
+class Hint(msgspec.Struct, array_like=True, gc=False):
+    """What a writer publishes on a user's topic after its commit; may be lost, doubled or late.
+
+    `events` are contiguous and ascending in `seq`.
+    """
+
+    epoch: str
+    events: list[Event]
+
+
+_json = msgspec.json.Encoder()
+_hint_encoder = msgspec.msgpack.Encoder()
+_hint_decoder = msgspec.msgpack.Decoder(Hint)
+
+
+def lane_of(kind: str, priority: Priority) -> int:
+    """Where an event of this kind waits behind a slow socket."""
+    return RANK[priority] if kind == CREATED else IN_ORDER_LANE
+
+
+class _Tail(msgspec.Struct, gc=False, omit_defaults=True):
+    kind: str
+    priority: str
+    at: datetime
+    data: Any
+    counts: Counts | None = None
+
+
+def encode_tail(kind: str, priority: Priority, at: datetime, data: Any, counts: Counts | None = None) -> bytes:
+    """The shared end of an event frame: everything after `seq` and `cursor`.
+
+    `data` is any msgspec-encodable object, or `msgspec.Raw` JSON that is used as it is.
+    `counts` belongs to every event that changes what is unread or unseen.
+    """
+    return _json.encode(_Tail(kind, priority, at, data, counts))[1:]
+
+
+def encode_hint(epoch: str, events: Iterable[Event]) -> bytes:
+    """The payload that is published for one user."""
+    return _hint_encoder.encode(Hint(epoch, list(events)))
+
+
+def decode_hint(payload: bytes) -> Hint:
+    """The inverse of `encode_hint`.
+
+    Raises:
+        msgspec.DecodeError: the payload is not a hint of this version; ignore it, the sweep covers.
+    """
+    return _hint_decoder.decode(payload)

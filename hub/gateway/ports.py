@@ -1,0 +1,144 @@
+"""What the gateway needs from the rest of the hub, as small Protocols.
+
+The gateway never sees SQL, Redis or HTTP: `api` wires these to the store, the
+broker, the token verifier and the use cases, and the tests wire them to twins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from hub.core.counts import Counts
+from hub.core.event import Event
+from hub.core.principal import Principal
+
+
+class LogUnavailable(Exception):
+    """PostgreSQL cannot be reached, or did not answer in time. Try again later."""
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """A user's stream in one snapshot. A user without a row has head 0 and no counts.
+
+    `resumable` answers for the cursor that was asked about: it is `head`, or the event after it is still kept.
+    """
+
+    epoch: str
+    head: int
+    counts: Counts
+    resumable: bool
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Events after a position, ascending, with the stream's state in the same snapshot.
+
+    `events` are as many as fit the bounds asked for; fewer than there are is normal.
+    The reader checks that they are contiguous: retention may have overtaken it.
+    """
+
+    epoch: str
+    head: int
+    events: list[Event]
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """A user whose head is past what the caller named, or behind it (another history)."""
+
+    tenant_id: str
+    user_id: int
+    head: int
+
+
+class Sweep(msgspec.Struct, frozen=True):
+    """The answer to a sweep: the epoch as of now, and only those users that moved."""
+
+    epoch: str
+    moved: list[Moved]
+
+
+class Log(Protocol):
+    """The users' streams in PostgreSQL. Every method raises `LogUnavailable` where that cannot be reached."""
+
+    async def read_state(self, tenant_id: str, user_id: int, cursor: int | None) -> StreamState:
+        """The stream's state, and whether `cursor` can be resumed from. Creates the stream where there is none."""
+        ...
+
+    async def read_after(self, tenant_id: str, user_id: int, seq: int, *, count_max: int, bytes_max: int) -> Page:
+        """The events with a number above `seq`; at least one where there is one, however large."""
+        ...
+
+    async def read_critical_after(self, tenant_id: str, user_id: int, seq: int, *, count_max: int) -> list[Event]:
+        """The first critical `notification.created` events above `seq`, ascending."""
+        ...
+
+    async def sweep(self, users: Sequence[tuple[str, int, int]]) -> Sweep:
+        """For (tenant, user, admitted_seq): which heads differ. One query, whatever the number of users."""
+        ...
+
+    async def acknowledge(self, cursors: Sequence[tuple[str, int, int]]) -> None:
+        """Record (tenant, user, cursor) as delivered in the app. Idempotent; a lower cursor changes nothing."""
+        ...
+
+
+class Subscriptions(Protocol):
+    """This node's ear on the broker. Topics are opaque; messages are hints, not promises."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    async def subscribe(self, topic: str) -> None:
+        """Return once messages of `topic` will reach this node, or at once where the broker is away.
+
+        While away the topic is remembered and subscribed on reconnect. Idempotent.
+        """
+        ...
+
+    async def unsubscribe(self, topic: str) -> None: ...
+
+    async def publish(self, topic: str, payload: bytes) -> bool:
+        """Try once. False where the broker did not take it; never raises for that."""
+        ...
+
+    def listen(
+        self,
+        on_message: Callable[[str, bytes], None],
+        on_connection: Callable[[bool], None],
+    ) -> None:
+        """Call `on_message(topic, payload)` for each message, synchronously on the loop, in order of arrival;
+        and `on_connection(up)` whenever the broker goes away or has come back with every topic subscribed again."""
+        ...
+
+
+class Verifier(Protocol):
+    """Proves who is calling from a token."""
+
+    async def verify(self, token: str) -> Principal:
+        """Raises `hub.auth.InvalidToken` where the token proves nothing now."""
+        ...
+
+
+class CallFailed(Exception):
+    """A call was refused; `problem` is the RFC 9457 object that REST would have answered."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        super().__init__(problem.get("title"))
+        self.problem = problem
+
+
+class Calls(Protocol):
+    """The use cases that a socket may call, by the names of `docs/protocol`."""
+
+    async def call(self, principal: Principal, method: str, params: dict[str, Any]) -> Any:
+        """Perform one. The answer is msgspec-encodable. Raises `CallFailed`."""
+        ...
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float: ...
+    def now(self) -> datetime: ...
+    def unit(self) -> float: ...
+    def token(self, bytes_of_entropy: int = 16) -> str: ...
