@@ -18,15 +18,15 @@ from hub.core.counts import Counts
 from hub.core.priority import RANK, Priority
 
 CREATED: Final = "notification.created"
-IN_ORDER_LANE: Final = 4
-"""The lane of every kind but `notification.created`: leaves after all that is below it."""
+IN_ORDER: Final = 4
+"""Lanes from here on are those of every kind but `notification.created`: these leave after all that is below them."""
 
 
 class Event(msgspec.Struct, array_like=True, gc=False):
     """One event of one user.
 
-    `lane` is the rank of the priority for `notification.created`, `IN_ORDER_LANE`
-    for every other kind. `rings` says that this event may ring a device (live
+    `lane` is the rank of the priority (0 to 3) for `notification.created`, and that
+    rank plus `IN_ORDER` (4 to 7) for every other kind. `rings` says that this event may ring a device (live
     `notification.created` of a user who wants desktop alerts). `tail` is UTF-8
     JSON from `"kind":` to the closing brace of the frame.
     """
@@ -56,7 +56,7 @@ _hint_decoder = msgspec.msgpack.Decoder(Hint)
 
 def lane_of(kind: str, priority: Priority) -> int:
     """Where an event of this kind waits behind a slow socket."""
-    return RANK[priority] if kind == CREATED else IN_ORDER_LANE
+    return RANK[priority] if kind == CREATED else RANK[priority] + IN_ORDER
 
 
 class _Tail(msgspec.Struct, gc=False, omit_defaults=True):
