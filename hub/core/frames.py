@@ -1,0 +1,289 @@
+"""The frames of protocol version 1, as the bytes of their payloads.
+
+Two formats carry the same objects: JSON (text) and MessagePack (binary). An
+event's `tail` is encoded once, by its writer; here `seq`, `cursor` and `ring` are
+put in front of it. Reading is strict about types and forgiving about fields that
+are not known (a client may be newer than the hub).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, Protocol
+
+import msgspec
+
+from hub.core.counts import Counts
+from hub.core.event import Event
+
+JSON: Final = "hub.v1.json"
+MSGPACK: Final = "hub.v1.msgpack"
+SUBPROTOCOLS: Final = (JSON, MSGPACK)
+
+SEQ_MAX: Final = 2**53 - 1
+"""The largest integer that JavaScript holds exactly."""
+
+Position = Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)]
+Label = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+# -- what a client says ------------------------------------------------------------------------------------------------
+
+
+class Hello(msgspec.Struct, tag_field="type", tag="hello", gc=False):
+    """The first frame of every connection."""
+
+    token: str | None = None
+    epoch: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    cursor: Position | None = None
+    device: Label | None = None
+    can_ring: bool = False
+
+
+class Ack(msgspec.Struct, tag_field="type", tag="ack", gc=False):
+    """Everything up to `cursor` has reached the person's device."""
+
+    cursor: Position
+
+
+class Ping(msgspec.Struct, tag_field="type", tag="ping", gc=False):
+    """Asks for a `pong`, and with it for the head."""
+
+    id: Annotated[str, msgspec.Meta(max_length=128)] | int | None = None
+
+
+class Token(msgspec.Struct, tag_field="type", tag="token", gc=False):
+    """A new token for the same user and tenant."""
+
+    token: str
+
+
+class Focus(msgspec.Struct, tag_field="type", tag="focus", gc=False):
+    """Whether this device is the one in front of its person, and whether it can ring now."""
+
+    focused: bool = True
+    can_ring: bool | None = None
+
+
+class Call(msgspec.Struct, tag_field="type", tag="call"):
+    """A use case, as REST has it."""
+
+    id: Annotated[str, msgspec.Meta(max_length=128)] | int
+    method: Annotated[str, msgspec.Meta(max_length=64)]
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+ClientFrame = Hello | Ack | Ping | Token | Focus | Call
+KNOWN_TYPES: Final = frozenset({"hello", "ack", "ping", "token", "focus", "call"})
+
+
+class NotAFrame(Exception):
+    """The bytes are not one object with a `type`: close 4400."""
+
+
+class UnknownFrame(Exception):
+    """A frame of a type this version does not have: answered by an `error` frame."""
+
+
+class BadFrame(Exception):
+    """A known frame with a field that breaks a rule; the message names both."""
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+
+
+class Codec(Protocol):
+    """One format of the wire."""
+
+    is_text: bool
+
+    def read(self, payload: bytes) -> ClientFrame:
+        """Raises `NotAFrame`, `UnknownFrame` or `BadFrame`."""
+        ...
+
+    def encode(self, frame: Any) -> bytes:
+        """Any frame that is not an event."""
+        ...
+
+    def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
+        """One event frame."""
+        ...
+
+    def events(self, items: Sequence[tuple[Event, int]], ring_seq: int | None) -> bytes:
+        """A batch: (event, cursor after it), in the order of leaving. `ring_seq` is the one that rings, if any."""
+        ...
+
+
+def _read(payload: bytes, frame_decoder: Any, envelope_decoder: Any) -> ClientFrame:
+    try:
+        return frame_decoder.decode(payload)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        try:
+            envelope = envelope_decoder.decode(payload)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise NotAFrame(f"not an object with a type: {exc}") from None
+        if envelope.type not in KNOWN_TYPES:
+            raise UnknownFrame(f"there is no frame of type {envelope.type[:64]!r}") from None
+        raise BadFrame(str(exc)) from None
+
+
+_json_encoder = msgspec.json.Encoder()
+_json_frames = msgspec.json.Decoder(ClientFrame)
+_json_envelope = msgspec.json.Decoder(_Envelope)
+
+
+class JsonCodec:
+    """Text frames."""
+
+    is_text = True
+
+    def read(self, payload: bytes) -> ClientFrame:
+        return _read(payload, _json_frames, _json_envelope)
+
+    def encode(self, frame: Any) -> bytes:
+        return _json_encoder.encode(frame)
+
+    def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
+        if ring:
+            return b'{"type":"event","seq":%d,"cursor":%d,"ring":true,%b' % (event.seq, cursor, event.tail)
+        return b'{"type":"event","seq":%d,"cursor":%d,%b' % (event.seq, cursor, event.tail)
+
+    def events(self, items: Sequence[tuple[Event, int]], ring_seq: int | None) -> bytes:
+        encoded = [self.event(event, cursor, ring=event.seq == ring_seq) for event, cursor in items]
+        return b'{"type":"events","items":[%b],"cursor":%d}' % (b",".join(encoded), items[-1][1])
+
+
+_msgpack_encoder = msgspec.msgpack.Encoder()
+_msgpack_frames = msgspec.msgpack.Decoder(ClientFrame)
+_msgpack_envelope = msgspec.msgpack.Decoder(_Envelope)
+
+_TYPE_EVENT: Final = msgspec.msgpack.encode("type") + msgspec.msgpack.encode("event")
+_TYPE_EVENTS: Final = msgspec.msgpack.encode("type") + msgspec.msgpack.encode("events")
+_SEQ, _CURSOR, _RING, _ITEMS = (msgspec.msgpack.encode(key) for key in ("seq", "cursor", "ring", "items"))
+_TRUE: Final = msgspec.msgpack.encode(True)
+_TAIL_CACHE_MAX: Final = 256
+"""Tails kept in MessagePack: enough that the sockets of one event share one encoding."""
+
+
+class MsgpackCodec:
+    """Binary frames, the same objects."""
+
+    is_text = False
+
+    def __init__(self) -> None:
+        self._tails: dict[bytes, tuple[int, bytes]] = {}
+
+    def read(self, payload: bytes) -> ClientFrame:
+        return _read(payload, _msgpack_frames, _msgpack_envelope)
+
+    def encode(self, frame: Any) -> bytes:
+        return _msgpack_encoder.encode(frame)
+
+    def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
+        fields, tail = self._tail(event.tail)
+        return b"".join(
+            (
+                bytes((0x80 | (fields + 3 + ring),)),  # fixmap: an event has at most nine fields
+                _TYPE_EVENT,
+                _SEQ,
+                _msgpack_encoder.encode(event.seq),
+                _CURSOR,
+                _msgpack_encoder.encode(cursor),
+                _RING + _TRUE if ring else b"",
+                tail,
+            )
+        )
+
+    def events(self, items: Sequence[tuple[Event, int]], ring_seq: int | None) -> bytes:
+        encoded = [self.event(event, cursor, ring=event.seq == ring_seq) for event, cursor in items]
+        return b"".join(
+            (
+                b"\x83",
+                _TYPE_EVENTS,
+                _CURSOR,
+                _msgpack_encoder.encode(items[-1][1]),
+                _ITEMS,
+                struct.pack(">BH", 0xDC, len(encoded)),
+                *encoded,
+            )
+        )
+
+    def _tail(self, tail: bytes) -> tuple[int, bytes]:
+        """A JSON tail as (number of fields, MessagePack of the pairs)."""
+        known = self._tails.get(tail)
+        if known is None:
+            pairs: dict[str, Any] = msgspec.json.decode(b"{" + tail)
+            known = (
+                len(pairs),
+                b"".join(_msgpack_encoder.encode(key) + _msgpack_encoder.encode(value) for key, value in pairs.items()),
+            )
+            if len(self._tails) >= _TAIL_CACHE_MAX:
+                del self._tails[next(iter(self._tails))]
+            self._tails[tail] = known
+        return known
+
+
+CODECS: Final[dict[str, Codec]] = {JSON: JsonCodec(), MSGPACK: MsgpackCodec()}
+
+
+# -- what the server says ----------------------------------------------------------------------------------------------
+
+
+class Welcome(msgspec.Struct, tag_field="type", tag="welcome"):
+    """The answer to `hello`."""
+
+    session: str
+    tenant_id: str
+    user_id: int
+    epoch: str
+    cursor: int
+    head: int
+    resume: Literal["fresh", "replay", "reset"]
+    heartbeat_ms: int
+    counts: Counts
+
+
+class Reset(msgspec.Struct, tag_field="type", tag="reset"):
+    """On an open connection: drop your state, load over REST; live from `head` on."""
+
+    epoch: str
+    cursor: int
+    head: int
+    counts: Counts
+
+
+class Pong(msgspec.Struct, tag_field="type", tag="pong"):
+    id: str | int | None
+    head: int
+
+
+class Heartbeat(msgspec.Struct, tag_field="type", tag="heartbeat"):
+    head: int
+
+
+class Renewed(msgspec.Struct, tag_field="type", tag="token"):
+    """The new token holds until then (RFC 3339)."""
+
+    expires_at: Any
+
+
+class Result(msgspec.Struct, tag_field="type", tag="result"):
+    id: str | int
+    data: Any
+
+
+class Failed(msgspec.Struct, tag_field="type", tag="error", omit_defaults=True):
+    """A call, or a frame, was refused; `error` is an RFC 9457 problem."""
+
+    error: dict[str, Any]
+    id: str | int | None = None
+
+
+class Bye(msgspec.Struct, tag_field="type", tag="bye", omit_defaults=True):
+    """Why the hub closes, and when to come back."""
+
+    code: int
+    reason: str
+    retry_after_ms: int | None = None
