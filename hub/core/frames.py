@@ -9,7 +9,7 @@ are not known (a client may be newer than the hub).
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
@@ -111,8 +111,8 @@ class Codec(Protocol):
         """One event frame."""
         ...
 
-    def events(self, items: Sequence[tuple[Event, int]], ring_seq: int | None) -> bytes:
-        """A batch: (event, cursor after it), in the order of leaving. `ring_seq` is the one that rings, if any."""
+    def events(self, items: Sequence[tuple[Event, int]], rings: Container[int]) -> bytes:
+        """A batch: (event, cursor after it), in the order of leaving. `rings` has the numbers that ring."""
         ...
 
 
@@ -150,8 +150,8 @@ class JsonCodec:
             return b'{"type":"event","seq":%d,"cursor":%d,"ring":true,%b' % (event.seq, cursor, event.tail)
         return b'{"type":"event","seq":%d,"cursor":%d,%b' % (event.seq, cursor, event.tail)
 
-    def events(self, items: Sequence[tuple[Event, int]], ring_seq: int | None) -> bytes:
-        encoded = [self.event(event, cursor, ring=event.seq == ring_seq) for event, cursor in items]
+    def events(self, items: Sequence[tuple[Event, int]], rings: Container[int]) -> bytes:
+        encoded = [self.event(event, cursor, ring=event.seq in rings) for event, cursor in items]
         return b'{"type":"events","items":[%b],"cursor":%d}' % (b",".join(encoded), items[-1][1])
 
 
@@ -179,7 +179,8 @@ class MsgpackCodec:
         return _read(payload, _msgpack_frames, _msgpack_envelope)
 
     def encode(self, frame: Any) -> bytes:
-        return _msgpack_encoder.encode(frame)
+        # By way of JSON, so that the same object is said: times as text, what is already JSON taken as it is.
+        return _msgpack_encoder.encode(msgspec.json.decode(_json_encoder.encode(frame)))
 
     def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
         fields, tail = self._tail(event.tail)
@@ -196,8 +197,8 @@ class MsgpackCodec:
             )
         )
 
-    def events(self, items: Sequence[tuple[Event, int]], ring_seq: int | None) -> bytes:
-        encoded = [self.event(event, cursor, ring=event.seq == ring_seq) for event, cursor in items]
+    def events(self, items: Sequence[tuple[Event, int]], rings: Container[int]) -> bytes:
+        encoded = [self.event(event, cursor, ring=event.seq in rings) for event, cursor in items]
         return b"".join(
             (
                 b"\x83",

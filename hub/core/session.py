@@ -64,10 +64,11 @@ class Limits:
 class Session:
     """The sync state of one connection.
 
-    `admitted_seq` is the last number taken in; `head` the highest committed number known of.
+    `admitted_seq` is the last number taken in; `head` the highest committed number known of;
+    `replayed_seq` the last that came from the log rather than by a hint.
     """
 
-    __slots__ = ("_limits", "admitted_seq", "epoch", "head", "is_reading", "outbox", "state")
+    __slots__ = ("_limits", "admitted_seq", "epoch", "head", "is_reading", "outbox", "replayed_seq", "state")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -75,6 +76,7 @@ class Session:
         self.epoch = ""
         self.admitted_seq = 0
         self.head = 0
+        self.replayed_seq = 0
         self.is_reading = False
         self.outbox = Outbox(
             early_max=limits.early_max, early_bytes_max=limits.window_max, starve_max_s=limits.starve_max_s
@@ -177,21 +179,35 @@ class Session:
         """Take in what the log has after `admitted_seq`.
 
         False where it cannot be followed (another epoch, a head behind what was admitted, a hole that
-        retention made): the session then stands at the new `head`, and its client must be told `reset`.
+        retention made): nothing was admitted; read the stream's state, call `restart`, tell the client `reset`.
         """
         self.is_reading = False
         if self.state is State.CLOSED:
             return True
         if epoch != self.epoch or head < self.admitted_seq or not self._follows(events, head):
-            self._reset(epoch, head)
             return False
         for event in events:
             self.outbox.admit(event, now)
         if events:
-            self.admitted_seq = events[-1].seq
+            self.admitted_seq = self.replayed_seq = events[-1].seq
         self.head = max(self.head, head)
         self._settle()
         return True
+
+    def restart(self, epoch: str, head: int) -> None:
+        """Stand at `head` of a history that need not be the one before; what waited is forgotten.
+
+        `begin_read` was called before the state was read.
+        """
+        self.is_reading = False
+        if self.state is State.CLOSED:
+            return
+        self.epoch = epoch
+        self.admitted_seq = head
+        self.replayed_seq = 0
+        self.outbox.clear(head)
+        # What was heard meanwhile may belong to either history: one more read tells.
+        self.state = State.REPLAYING
 
     # -- leaving ---------------------------------------------------------------------------------------------------
 
@@ -245,11 +261,3 @@ class Session:
             if event.seq != expected:
                 return False
         return bool(events) or head == self.admitted_seq
-
-    def _reset(self, epoch: str, head: int) -> None:
-        self.epoch = epoch
-        self.admitted_seq = head
-        self.outbox.clear(head)
-        # What was heard meanwhile may belong to either history: one more read tells.
-        self.head = head
-        self.state = State.REPLAYING

@@ -25,6 +25,7 @@ __all__ = [
     "StreamState",
     "Subscriptions",
     "Sweep",
+    "TokenRefused",
     "Verifier",
 ]
 
@@ -82,11 +83,15 @@ class Subscriptions(Protocol):
         ...
 
 
+class TokenRefused(Exception):
+    """The token proves nothing now; the message says why, never the token."""
+
+
 class Verifier(Protocol):
     """Proves who is calling from a token."""
 
     async def verify(self, token: str) -> Principal:
-        """Raises `hub.auth.InvalidToken` where the token proves nothing now."""
+        """Raises `TokenRefused`, or `LogUnavailable` where that cannot be told now."""
         ...
 
 

@@ -1,0 +1,18 @@
+"""The names of what is published between nodes. Opaque to the broker."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NODES: Final = "hub:nodes"
+"""Every node says here that it lives."""
+
+
+def user_topic(tenant_id: str, user_id: int) -> str:
+    """Hints for one user's stream, and what that user's nodes agree on (who rings)."""
+    return f"hub:u:{tenant_id}:{user_id}"
+
+
+def presence_topic(tenant_id: str) -> str:
+    """Who of a tenant is connected, said by each node."""
+    return f"hub:p:{tenant_id}"

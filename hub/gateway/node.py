@@ -1,0 +1,487 @@
+"""This node: its connections, and what keeps them in step with the log.
+
+Owns opening (law 4), hints, catching up, the sweep (law 8), heartbeats, expiry of
+tokens and the drain. A reader follows an event from `_on_message` (the hint) or
+`_catch_up` (the log) through `Session` and `Connection.flush` to the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import logging
+from collections.abc import Collection, Coroutine
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from hub.core.closing import Close
+from hub.core.event import decode_hint
+from hub.core.frames import Failed, Hello, Renewed
+from hub.core.log import LogUnavailable
+from hub.core.principal import Principal
+from hub.core.session import Limits, State
+from hub.core.topics import NODES
+from hub.gateway.connection import Connection, Phase, problem
+from hub.gateway.heartbeat import HeartbeatWheel
+from hub.gateway.limits import GatewayLimits
+from hub.gateway.ports import Calls, Clock, Log, Subscriptions, TokenRefused, Verifier
+from hub.gateway.registry import Audience, Registry
+from hub.gateway.ringer import GOSSIP_MARK, Ringer
+from hub.gateway.statistics import GatewayStatistics
+
+_log = logging.getLogger("hub.gateway")
+_TICK_S = 0.5
+"""How finely time-outs and expiries are looked at."""
+
+
+class Node:
+    """All of the gateway in one process.
+
+    `protocol` is what uvicorn calls for each upgrade. `start` and `stop` belong to one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        subscriptions: Subscriptions,
+        verifier: Verifier,
+        calls: Calls,
+        clock: Clock,
+        limits: GatewayLimits | None = None,
+        allowed_origins: Collection[str] = (),
+        root_path: str = "",
+        compress: bool = False,
+    ) -> None:
+        self.limits = limits or GatewayLimits()
+        self.session_limits = Limits(
+            window_max=self.limits.window_bytes_max,
+            window_low=self.limits.window_bytes_low,
+            page_count_max=self.limits.page_count_max,
+            early_max=self.limits.early_max,
+            starve_max_s=self.limits.starve_max_s,
+        )
+        self.clock = clock
+        self.verifier = verifier
+        self.root_path = root_path.rstrip("/")
+        self.compress = compress
+        self.node_id = clock.token(9)
+        self.statistics = GatewayStatistics()
+        self.registry = Registry()
+        self.ringer = Ringer(self)
+        self.is_draining = False
+        self.protocol = partial(Connection, self)
+        self._log = log
+        self._subscriptions = subscriptions
+        self._calls = calls
+        self._allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
+        self._replay_share = asyncio.Semaphore(self.limits.replays_at_once)
+        self._catch_up_share = asyncio.Semaphore(self.limits.catch_ups_at_once)
+        self._wheel = HeartbeatWheel(self.limits.heartbeat_ms / 1000)
+        self._expiries: list[tuple[float, int, Connection]] = []
+        self._waiting_hello: dict[Connection, float] = {}
+        self._dirty: list[Connection] = []
+        self._acks: dict[tuple[str, int], int] = {}
+        self._runners: set[asyncio.Task[Any]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._sweep_signal = asyncio.Event()
+        self._serial = 0
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to listen; connections may come before and after."""
+        self._subscriptions.listen(self._on_message, self._on_connection)
+        await self._subscriptions.subscribe(NODES)
+        for step, interval_s in (
+            (self.sweep, self.limits.sweep_interval_s),
+            (self.flush_acks, self.limits.ack_flush_interval_s),
+            (self._beat, self.limits.node_beat_s),
+            (self._tick, _TICK_S),
+        ):
+            self._loops.append(asyncio.create_task(self._every(interval_s, step), name=f"gateway-{step.__name__}"))
+
+    async def drain(self, code: Close = Close.RESTARTING, *, within_s: float = 5.0) -> None:
+        """Take no more connections, say `bye` to those there are, and wait until they have gone, or `within_s`."""
+        self.is_draining = True
+        self.publish_soon(NODES, self.ringer.beat("gone"))
+        for count, connection in enumerate(self.registry.connections(), 1):
+            connection.close(code, "restarting" if code is Close.RESTARTING else "going away")
+            if count % 200 == 0:
+                await asyncio.sleep(0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.registry.connection_count:  # noqa: ASYNC110 - one poll at the end of a process
+                    await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        """Write what was acknowledged and end every task of the gateway."""
+        for runner in self._loops:
+            runner.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops.clear()
+        self.ringer.close()
+        with contextlib.suppress(LogUnavailable):
+            await self.flush_acks()
+        runners = list(self._runners)
+        for runner in runners:
+            runner.cancel()
+        await asyncio.gather(*runners, return_exceptions=True)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something that ends by itself; its failure is logged, never lost."""
+        runner = asyncio.create_task(work)
+        self._runners.add(runner)
+        runner.add_done_callback(self._done)
+        return runner
+
+    def _done(self, runner: asyncio.Task[Any]) -> None:
+        self._runners.discard(runner)
+        if not runner.cancelled() and (exc := runner.exception()) is not None:
+            _log.error("a task of the gateway failed", exc_info=exc)
+
+    async def _every(self, interval_s: float, step: Any) -> None:
+        is_sweep = step == self.sweep
+        while True:
+            if is_sweep:
+                # Without the broker the sweep is all there is, so it comes twice as often.
+                wait = interval_s if self._subscriptions.is_connected else interval_s / 2
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._sweep_signal.wait()
+                self._sweep_signal.clear()
+            else:
+                await asyncio.sleep(interval_s)
+            try:
+                await step()
+            except LogUnavailable:
+                self.statistics.log_unavailable += 1
+            except Exception:
+                _log.exception("%s failed", step.__name__)
+
+    def is_origin_allowed(self, origin: str) -> bool:
+        return "*" in self._allowed_origins or origin.rstrip("/") in self._allowed_origins
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    def accepted(self, connection: Connection) -> None:
+        """The handshake is done; a hello must come in time."""
+        self.statistics.connections_opened += 1
+        self._waiting_hello[connection] = self.clock.monotonic() + self.limits.hello_timeout_s
+
+    async def open(self, connection: Connection, hello: Hello) -> None:
+        """Prove who it is, attach, then read, then answer. Whatever fails closes the connection, with its reason."""
+        self._waiting_hello.pop(connection, None)
+        try:
+            if connection.principal is None:
+                if hello.token is None:
+                    raise TokenRefused("no token came, neither in the handshake nor in the hello")
+                connection.principal = await self.verifier.verify(hello.token)
+            principal = connection.principal
+            if principal.role == "service" or principal.user_id is None:
+                connection.close(Close.FORBIDDEN, "a service has no inbox, and so no socket")
+                return
+            if connection.phase is not Phase.OPENING:
+                return
+            await self._attach(connection, principal.tenant_id, principal.user_id, hello)
+        except TokenRefused as exc:
+            connection.close(Close.UNAUTHENTICATED, str(exc))
+        except LogUnavailable:
+            self.statistics.log_unavailable += 1
+            connection.close(Close.UNAVAILABLE, "the hub cannot reach its database")
+        except Exception:
+            connection.close(Close.UNAVAILABLE, "the hub failed to open this connection")
+            raise
+
+    async def _attach(self, connection: Connection, tenant_id: str, user_id: int, hello: Hello) -> None:
+        connection.session_id = self.clock.token()
+        connection.device = hello.device
+        connection.can_ring = hello.can_ring
+        connection.connected_at = self.clock.now().timestamp()
+        audience = self.registry.add(connection, tenant_id, user_id)
+        connection.audience = audience
+        self._evict(audience)
+        if audience.subscribed is None:
+            audience.subscribed = self.spawn(self._subscriptions.subscribe(audience.topic))
+        self._expire_later(connection)
+        # Law 4: attached and heard, and only then read.
+        await asyncio.shield(audience.subscribed)
+        if connection.phase is not Phase.OPENING:
+            return
+        session = connection.session
+        async with self._replay_share:
+            session.begin_read()
+            state = await self._log.read_state(tenant_id, user_id, hello.cursor)
+        if connection.phase is not Phase.OPENING:
+            return
+        resume = session.open(
+            state.epoch, state.head, resumable=state.resumable, client_epoch=hello.epoch, cursor=hello.cursor
+        )
+        self.statistics.replays += resume == "replay"
+        self.statistics.resets += resume == "reset"
+        self._wheel.add(connection)
+        self.ringer.reconsider(audience, asks=True)
+        connection.welcome(state, resume)
+
+    def _evict(self, audience: Audience) -> None:
+        while len(audience.connections) > self.limits.connections_per_user_max:
+            audience.connections[0].close(
+                Close.TOO_MANY_CONNECTIONS,
+                f"more than {self.limits.connections_per_user_max} connections of one user: the oldest is closed",
+            )
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is over. Idempotent."""
+        self._waiting_hello.pop(connection, None)
+        self._wheel.remove(connection)
+        audience = connection.audience
+        if audience is None:
+            return
+        connection.audience = None
+        self.statistics.connections_closed += 1
+        if self.registry.remove(connection, audience):
+            if audience.announced is not None:
+                self.ringer.reconsider(audience)
+            self.spawn(self._unsubscribe(audience))
+        else:
+            self.ringer.reconsider(audience)
+
+    async def _unsubscribe(self, audience: Audience) -> None:
+        if audience.subscribed is not None:
+            await asyncio.wait([audience.subscribed])
+        if self.registry.by_topic(audience.topic) is None:
+            await self._subscriptions.unsubscribe(audience.topic)
+
+    # -- tokens ------------------------------------------------------------------------------------------------------
+
+    async def renew(self, connection: Connection, token: str) -> None:
+        """A new token for the same user on an open connection; any other closes it."""
+        old = connection.principal
+        try:
+            principal = await self.verifier.verify(token)
+        except TokenRefused as exc:
+            connection.close(Close.UNAUTHENTICATED, str(exc))
+            return
+        except LogUnavailable:
+            connection.say(Failed(problem(503, "Unavailable", "the hub cannot reach its database")))
+            return
+        if old is None or (principal.tenant_id, principal.user_id) != (old.tenant_id, old.user_id):
+            connection.close(Close.FORBIDDEN, "the new token is of another user")
+            return
+        connection.principal = principal
+        self._expire_later(connection)
+        connection.say(Renewed(principal.expires_at))
+
+    def _expire_later(self, connection: Connection) -> None:
+        if connection.principal is not None and (expires_at := connection.principal.expires_at) is not None:
+            self._serial += 1
+            heapq.heappush(self._expiries, (expires_at.timestamp(), self._serial, connection))
+
+    def revoke(self, tenant_id: str, user_id: int, revoked_at: float) -> None:
+        """Close this user's sockets whose tokens were issued no later than `revoked_at` (seconds, wall clock)."""
+        audience = self.registry.of(tenant_id, user_id)
+        for connection in list(audience.connections) if audience else ():
+            issued_at = connection.principal.issued_at if connection.principal else None
+            if issued_at is None or issued_at.timestamp() <= revoked_at:
+                connection.close(Close.FORBIDDEN, "the token was revoked")
+
+    # -- hints -------------------------------------------------------------------------------------------------------
+
+    def _on_message(self, topic: str, payload: bytes) -> None:
+        if topic == NODES:
+            self.ringer.heard_beat(payload)
+            return
+        audience = self.registry.by_topic(topic)
+        if audience is None:
+            return
+        if payload.startswith(GOSSIP_MARK):
+            self.ringer.gossip(audience, payload)
+            return
+        try:
+            hint = decode_hint(payload)
+        except msgspec.DecodeError:
+            self.statistics.hints_bad += 1
+            return
+        self.statistics.hints_received += 1
+        now = self.clock.monotonic()
+        self.ringer.heard(audience, hint.events, now)
+        for connection in audience.connections:
+            connection.session.hint(hint, now)
+            self._flush_soon(connection)
+
+    def _flush_soon(self, connection: Connection) -> None:
+        """Flush at the end of this turn of the loop: what came together leaves together."""
+        if not connection.is_dirty:
+            connection.is_dirty = True
+            self._dirty.append(connection)
+            if len(self._dirty) == 1:
+                asyncio.get_running_loop().call_soon(self._flush_dirty)
+
+    def _flush_dirty(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.is_dirty = False
+            connection.flush()
+
+    def _on_connection(self, is_up: bool) -> None:
+        if not is_up:
+            self.ringer.forget_peers()
+        # Whatever was said while the broker was away was not heard.
+        self._sweep_signal.set()
+
+    def publish_soon(self, topic: str, payload: bytes) -> None:
+        """Tell other nodes, without waiting; lost where the broker is away."""
+        self.spawn(self._subscriptions.publish(topic, payload))
+
+    # -- the log -----------------------------------------------------------------------------------------------------
+
+    def catch_up(self, connection: Connection) -> None:
+        """Read the log for a session that wants it; one reader a connection."""
+        if not connection.is_pumping and not self.is_draining:
+            connection.is_pumping = True
+            self.spawn(self._catch_up(connection))
+
+    async def _catch_up(self, connection: Connection) -> None:
+        session = connection.session
+        audience = connection.audience
+        # A socket that has been live has its own share: a storm of hellos must not starve it.
+        share = self._catch_up_share if connection.was_live else self._replay_share
+        has_peeked = False
+        try:
+            while session.wants_page and audience is not None and connection.is_open:
+                try:
+                    async with share:
+                        if not session.wants_page:
+                            break
+                        has_peeked = await self._read_page(connection, audience, has_peeked=has_peeked)
+                except LogUnavailable:
+                    self.statistics.log_unavailable += 1
+                    session.read_failed()
+                    await asyncio.sleep(self.limits.retry_s * (0.5 + self.clock.unit()))
+                    continue
+                connection.flush()
+        finally:
+            connection.is_pumping = False
+        if session.wants_page and connection.is_open:
+            self.catch_up(connection)
+
+    async def _read_page(self, connection: Connection, audience: Audience, *, has_peeked: bool) -> bool:
+        session = connection.session
+        session.begin_read()
+        page = await self._log.read_after(
+            audience.tenant_id,
+            audience.user_id,
+            session.admitted_seq,
+            count_max=session.page_count_max,
+            bytes_max=session.page_bytes_max,
+        )
+        self.statistics.pages_read += 1
+        if not session.page(page.epoch, page.head, page.events, self.clock.monotonic()):
+            session.begin_read()
+            state = await self._log.read_state(audience.tenant_id, audience.user_id, None)
+            session.restart(state.epoch, state.head)
+            if audience.rung is not None:
+                audience.rung.forget()
+            self.statistics.resets += 1
+            connection.reset(state)
+        elif not has_peeked and session.state is not State.LIVE:
+            # A long way to go: what is critical in it goes ahead.
+            early = await self._log.read_critical_after(
+                audience.tenant_id, audience.user_id, session.admitted_seq, count_max=self.limits.early_max
+            )
+            session.offer_early(early)
+        return True
+
+    async def sweep(self) -> None:
+        """Ask where the heads of this node's users are, and catch up those that moved unheard (law 8).
+
+        Raises:
+            LogUnavailable: nothing was learnt; the next sweep asks again.
+        """
+        self.statistics.sweeps += 1
+        asked = [
+            (audience, min(live))
+            for audience in self.registry
+            if (live := [c.session.admitted_seq for c in audience.connections if c.session.state is State.LIVE])
+        ]
+        for start in range(0, len(asked), self.limits.sweep_users_max):
+            chunk = asked[start : start + self.limits.sweep_users_max]
+            told = {(a.tenant_id, a.user_id): seq for a, seq in chunk}
+            answer = await self._log.sweep([(a.tenant_id, a.user_id, seq) for a, seq in chunk])
+            for moved in answer.moved:
+                audience = self.registry.of(moved.tenant_id, moved.user_id)
+                if audience is not None:
+                    self._repair(audience, moved.head, told[moved.tenant_id, moved.user_id])
+            for audience, _ in chunk:
+                for connection in audience.connections:
+                    if connection.session.epoch not in ("", answer.epoch):
+                        connection.session.suspect()
+                        connection.flush()
+
+    def _repair(self, audience: Audience, head: int, told: int) -> None:
+        for connection in audience.connections:
+            session = connection.session
+            was_live = session.state is State.LIVE
+            if head < told:
+                session.suspect()
+            else:
+                session.note_head(head)
+            if was_live and session.state is not State.LIVE:
+                self.statistics.sweep_repairs += 1
+            connection.flush()
+
+    # -- acknowledgements and calls ----------------------------------------------------------------------------------
+
+    def acknowledged(self, connection: Connection, cursor: int) -> None:
+        """Remember a cursor for the next lazy write."""
+        assert connection.audience is not None
+        key = (connection.audience.tenant_id, connection.audience.user_id)
+        self.statistics.acks += 1
+        self._acks[key] = max(cursor, self._acks.get(key, 0))
+
+    async def flush_acks(self) -> None:
+        """Write what was acknowledged since the last time. What cannot be written now is kept."""
+        if not self._acks:
+            return
+        acks, self._acks = self._acks, {}
+        try:
+            await self._log.acknowledge([(tenant, user, cursor) for (tenant, user), cursor in sorted(acks.items())])
+        except LogUnavailable:
+            for key, cursor in acks.items():
+                self._acks[key] = max(cursor, self._acks.get(key, 0))
+            raise
+
+    async def perform(self, connection: Connection, method: str, params: dict[str, Any]) -> Any:
+        """One call of a client. Raises `CallFailed`."""
+        assert connection.principal is not None
+        return await self._calls.call(connection.principal, method, params)
+
+    # -- the clock ---------------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        if self._subscriptions.is_connected and not self.is_draining:
+            await self._subscriptions.publish(NODES, self.ringer.beat())
+
+    async def _tick(self) -> None:
+        now = self.clock.monotonic()
+        for connection, deadline in list(self._waiting_hello.items()):
+            if now >= deadline:
+                connection.close(Close.TIMED_OUT, f"no hello within {self.limits.hello_timeout_s:g} s")
+        wall = self.clock.now().timestamp()
+        while self._expiries and self._expiries[0][0] <= wall:
+            _, _, connection = heapq.heappop(self._expiries)
+            principal: Principal | None = connection.principal
+            if (
+                connection.is_open
+                and principal is not None
+                and principal.expires_at is not None
+                and principal.expires_at.timestamp() <= wall
+            ):
+                connection.close(Close.UNAUTHENTICATED, "the token has expired")
+        for connection in self._wheel.due(now):
+            self._wheel.visit(connection, now, self)
+        self.statistics.connections_now = self.registry.connection_count
+        self.statistics.users_now = len(self.registry)

@@ -1,0 +1,299 @@
+"""One WebSocket: the handshake, what the peer sends, what we send, and the close.
+
+uvicorn makes one of these for each upgrade (its `ws=` class) and hands the
+transport over; from then on no ASGI message and no task of its own belongs to the
+connection. `websockets` parses, answers pings and owns the close handshake
+(RFC 6455); writing a message bypasses it, for that is the hot path.
+
+Owns bytes and time-outs, not the meaning of messages: that is `Connection`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import http
+import struct
+import sys
+import termios
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from websockets.datastructures import Headers
+from websockets.exceptions import NegotiationError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from hub.core.closing import Close
+from hub.core.frames import SUBPROTOCOLS
+from hub.gateway import wire
+
+if TYPE_CHECKING:
+    from hub.gateway.limits import GatewayLimits
+
+_DEFLATE = [
+    ServerPerMessageDeflateFactory(
+        server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
+    )
+]
+_QUEUED = struct.Struct("i")
+
+
+def _select_subprotocol(_: ServerProtocol, offered: Any) -> Any:
+    """The client's first that we speak; none where it offers none (JSON then); 400 where it offers only others."""
+    if not offered:
+        return None
+    for name in offered:
+        if name in SUBPROTOCOLS:
+            return name
+    raise NegotiationError("expected one of " + ", ".join(SUBPROTOCOLS))
+
+
+class Socket(asyncio.Protocol):
+    """The bytes of one connection. Subclasses give meaning by the `_on_…` methods."""
+
+    __slots__ = (
+        "_bytes_given",
+        "_close_timer",
+        "_fragments",
+        "_server_connections",
+        "_ws",
+        "heard_at",
+        "is_text",
+        "is_writable",
+        "limits",
+        "peer",
+        "said_at",
+        "transport",
+    )
+
+    def __init__(self, limits: GatewayLimits, server_connections: set[Any], *, compress: bool) -> None:
+        self.limits = limits
+        self._server_connections = server_connections
+        self._ws = ServerProtocol(
+            extensions=_DEFLATE if compress else None,
+            subprotocols=cast(Any, SUBPROTOCOLS),
+            select_subprotocol=_select_subprotocol,
+            max_size=limits.frame_bytes_max,
+        )
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._fragments: list[bytes] | None = None
+        self._bytes_given = 0
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.peer = ""
+        self.is_text = True
+        self.is_writable = True
+        self.heard_at = 0.0
+        self.said_at = 0.0
+
+    # -- what a subclass gives ---------------------------------------------------------------------------------------
+
+    def _on_request(self, request: Request) -> None:
+        """The handshake request has come: call `_accept` or `_refuse`, now or later."""
+        raise NotImplementedError
+
+    def _on_message(self, payload: bytes, *, is_text: bool) -> None:
+        raise NotImplementedError
+
+    def _on_writable(self) -> None:
+        """The kernel has taken most of what was given."""
+        raise NotImplementedError
+
+    def _on_lost(self) -> None:
+        """The connection is over, whoever ended it; called once."""
+        raise NotImplementedError
+
+    def _bye(self, code: int, reason: str) -> bytes:
+        """The message that goes before a close of ours."""
+        raise NotImplementedError
+
+    def _monotonic(self) -> float:
+        raise NotImplementedError
+
+    # -- asyncio ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=self.limits.write_buffer_bytes_max)
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self._server_connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server_connections.discard(self)
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
+        self._on_lost()
+        # The parser holds a generator frame and a buffer; a lost connection may be referred to for a while yet.
+        self._fragments = None
+
+    def eof_received(self) -> bool:
+        self._ws.receive_eof()
+        self._send_what_websockets_wants()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self._monotonic()
+        self._ws.receive_data(data)
+        for event in self._ws.events_received():
+            if isinstance(event, Request):
+                self._on_request(event)
+            elif isinstance(event, Frame):
+                self._on_frame(event)
+        if self._ws.parser_exc is not None and self._ws.close_sent is not None:
+            # websockets has put its close into the queue; ours goes before it, with the reason.
+            self._give(self._bye(self._ws.close_sent.code, self._ws.close_sent.reason))
+        self._send_what_websockets_wants()
+        if not self.is_writable and self.transport.get_write_buffer_size() > 4 * self.limits.write_buffer_bytes_max:
+            # Whoever does not read its answers is not asked for more questions.
+            self._pause_reading()
+
+    def pause_writing(self) -> None:
+        self.is_writable = False
+
+    def resume_writing(self) -> None:
+        self.is_writable = True
+        if not self.transport.is_closing():
+            self._resume_reading()
+            self._on_writable()
+
+    def shutdown(self) -> None:
+        """uvicorn stops: say so, and when to come back."""
+        self.close(Close.RESTARTING, "restarting")
+
+    # -- the handshake -----------------------------------------------------------------------------------------------
+
+    def _accept(self, request: Request) -> str | None:
+        """Answer 101 and return the subprotocol ("" where none was offered); None where websockets refused."""
+        response = self._ws.accept(request)
+        self._ws.send_response(response)
+        self._send_what_websockets_wants()
+        if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.transport.close()
+            return None
+        return self._ws.subprotocol or ""
+
+    def _refuse(self, status: http.HTTPStatus, problem: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        """Answer the handshake by a problem, and close."""
+        if self.transport.is_closing():
+            return
+        body = msgspec.json.encode(problem)
+        fields = Headers(
+            {
+                "Content-Type": "application/problem+json",
+                "Content-Length": str(len(body)),
+                "Connection": "close",
+                **(headers or {}),
+            }
+        )
+        self._ws.send_response(Response(status.value, status.phrase, fields, body))
+        self._send_what_websockets_wants()
+        self.transport.close()
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def _on_frame(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if frame.fin:
+                self._on_whole(bytes(frame.data), is_text=opcode is Opcode.TEXT)
+            else:
+                self._fragments = [b"t" if opcode is Opcode.TEXT else b"b", bytes(frame.data)]
+        elif opcode is Opcode.CONT and self._fragments is not None:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                kind, *parts = self._fragments
+                self._fragments = None
+                self._on_whole(b"".join(parts), is_text=kind == b"t")
+
+    def _on_whole(self, payload: bytes, *, is_text: bool) -> None:
+        if self._ws.state is not OPEN:
+            return
+        if is_text:
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                self.close(Close.NOT_UTF8, "a text message is UTF-8")
+                return
+        self._on_message(payload, is_text=is_text)
+
+    @property
+    def is_open(self) -> bool:
+        return self._ws.state is OPEN and not self.transport.is_closing()
+
+    def send(self, payload: bytes) -> None:
+        """Give one message to the socket; buffered there where the peer is slow, so ask `is_writable` first."""
+        self._give(wire.message(payload, is_text=self.is_text))
+
+    def send_frames(self, frames: list[bytes]) -> None:
+        """Give frames of `wire.message` to the socket in one write."""
+        self._give(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def send_ping(self) -> None:
+        self._give(wire.PING)
+
+    def close(self, code: Close, reason: str) -> None:
+        """Say `bye`, begin the close handshake, and cut the socket where the peer does not answer. Idempotent."""
+        if self._ws.state is not OPEN:
+            if not self.transport.is_closing() and self._close_timer is None:
+                self.transport.close()
+            return
+        self._give(self._bye(code, reason))
+        self._ws.send_close(code, reason)
+        self._send_what_websockets_wants()
+        self._start_close_timer()
+
+    def abort(self) -> None:
+        """Cut without a word."""
+        self.transport.abort()
+
+    def acked_bytes(self) -> int:
+        """How many bytes the peer's kernel has taken so far; a rise proves that the peer is there."""
+        waiting = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sys.platform == "linux":
+            try:
+                raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _QUEUED.pack(0))
+            except OSError:
+                return self._bytes_given - waiting
+            waiting += cast(int, _QUEUED.unpack(raw)[0])
+        return self._bytes_given - waiting
+
+    def _give(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self._bytes_given += len(data)
+        self.said_at = self._monotonic()
+        self.transport.write(data)
+
+    def _send_what_websockets_wants(self) -> None:
+        for data in self._ws.data_to_send():
+            if data:
+                self._give(data)
+            elif not self.transport.is_closing():
+                # Our half is done. Closing both at once while the peer still sends would make its kernel
+                # throw away the close frame that it has not read yet.
+                if self.transport.can_write_eof():
+                    self.transport.write_eof()
+                    self._resume_reading()
+                else:
+                    self.transport.close()
+        if self._ws.close_expected():
+            self._start_close_timer()
+
+    def _pause_reading(self) -> None:
+        if self.transport.is_reading():
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self.transport.is_closing() and not self.transport.is_reading():
+            self.transport.resume_reading()
+
+    def _start_close_timer(self) -> None:
+        if self._close_timer is None and not self.transport.is_closing():
+            loop = asyncio.get_running_loop()
+            self._close_timer = loop.call_later(self.limits.close_timeout_s, self.transport.abort)
