@@ -59,7 +59,7 @@ class HeartbeatWheel:
     def visit(self, connection: Connection, now: float, node: Node) -> None:
         """Ping on every fifth visit, say a heartbeat where nothing else was said, close where the peer is gone."""
         slot = next((slot for slot in self._slots if connection in slot), None)
-        if slot is None:
+        if slot is None or not connection.is_open:
             return
         slot[connection] += 1
         if now - connection.heard_at > node.limits.ring_silence_max_s:

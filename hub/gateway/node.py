@@ -33,8 +33,8 @@ from hub.gateway.ringer import GOSSIP_MARK, Ringer
 from hub.gateway.statistics import GatewayStatistics
 
 _log = logging.getLogger("hub.gateway")
-_TICK_S = 0.5
-"""How finely time-outs and expiries are looked at."""
+_TICK_S_MAX = 0.5
+"""How finely time-outs and expiries are looked at; finer where heartbeats are shorter than usual."""
 
 
 class Node:
@@ -100,7 +100,7 @@ class Node:
             (self.sweep, self.limits.sweep_interval_s),
             (self.flush_acks, self.limits.ack_flush_interval_s),
             (self._beat, self.limits.node_beat_s),
-            (self._tick, _TICK_S),
+            (self._tick, min(_TICK_S_MAX, self.limits.heartbeat_ms / 1000 / 10)),
         ):
             self._loops.append(asyncio.create_task(self._every(interval_s, step), name=f"gateway-{step.__name__}"))
 

@@ -59,6 +59,7 @@ class Socket(asyncio.Protocol):
         "_bytes_given",
         "_close_timer",
         "_fragments",
+        "_has_ended",
         "_server_connections",
         "_ws",
         "heard_at",
@@ -82,6 +83,7 @@ class Socket(asyncio.Protocol):
         self._close_timer: asyncio.TimerHandle | None = None
         self._fragments: list[bytes] | None = None
         self._bytes_given = 0
+        self._has_ended = False
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.peer = ""
         self.is_text = True
@@ -264,7 +266,7 @@ class Socket(asyncio.Protocol):
         return self._bytes_given - waiting
 
     def _give(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._has_ended or self.transport.is_closing():
             return
         self._bytes_given += len(data)
         self.said_at = self._monotonic()
@@ -274,7 +276,8 @@ class Socket(asyncio.Protocol):
         for data in self._ws.data_to_send():
             if data:
                 self._give(data)
-            elif not self.transport.is_closing():
+            elif not self._has_ended and not self.transport.is_closing():
+                self._has_ended = True
                 # Our half is done. Closing both at once while the peer still sends would make its kernel
                 # throw away the close frame that it has not read yet.
                 if self.transport.can_write_eof():

@@ -1,0 +1,157 @@
+"""Of a user's connections exactly one is asked to ring."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from hub.gateway.limits import GatewayLimits
+from tests.gateway.harness import Bus, Device, Hub, MemoryLog, device
+
+
+async def heard(clients: list[Device], count: int) -> list[list[bool]]:
+    """For each of the next events: which of the devices it rings on."""
+    events = [await client.events(count) for client in clients]
+    by_seq = [{e["seq"]: e.get("ring", False) for e in got} for got in events]
+    return [[rings[seq] for rings in by_seq] for seq in sorted(by_seq[0])]
+
+
+async def settle(client: Device) -> None:
+    await client.send(type="ping", id="settle")
+    await client.frame("pong")
+
+
+async def test_the_newest_device_rings_and_only_of_those_that_can(hub: Hub) -> None:
+    async with (
+        device(hub, can_ring=True) as first,
+        device(hub, can_ring=True) as second,
+        device(hub) as mute,
+    ):
+        hub.commit()
+        assert await heard([first, second, mute], 1) == [[False, True, False]]
+
+
+async def test_the_device_that_last_said_it_has_the_focus_rings(hub: Hub) -> None:
+    async with device(hub, can_ring=True) as first, device(hub, can_ring=True) as second:
+        await first.send(type="focus", focused=True)
+        await settle(first)
+        hub.commit()
+        assert await heard([first, second], 1) == [[True, False]]
+        await second.send(type="focus", focused=True, can_ring=True)
+        await settle(second)
+        await first.send(type="focus", focused=False)
+        await settle(first)
+        hub.commit()
+        assert await heard([first, second], 1) == [[False, True]]
+        await second.send(type="focus", focused=True, can_ring=False)
+        await settle(second)
+        hub.commit()
+        assert await heard([first, second], 1) == [[True, False]]
+
+
+async def test_another_takes_over_when_it_goes(hub: Hub) -> None:
+    async with device(hub, can_ring=True) as first:
+        async with device(hub, can_ring=True) as second:
+            hub.commit()
+            assert await heard([first, second], 1) == [[False, True]]
+        hub.commit()
+        assert await heard([first], 1) == [[True]]
+
+
+async def test_only_what_may_ring_does(hub: Hub) -> None:
+    async with device(hub, can_ring=True) as client:
+        hub.commit(rings=False)
+        hub.commit(kind="notification.updated")
+        hub.commit()
+        assert await heard([client], 3) == [[False], [False], [True]]
+
+
+async def test_a_replay_rings_once(hub: Hub) -> None:
+    for _ in range(12):
+        hub.commit(hint=False)
+    async with device(hub, can_ring=True, epoch="e1", cursor=0) as client:
+        assert sum(rings for (rings,) in await heard([client], 12)) == 1
+        hub.commit()
+        assert await heard([client], 1) == [[True]]
+
+
+async def test_what_is_released_together_rings_once(hub: Hub) -> None:
+    async with device(hub, can_ring=True) as client:
+        for _ in range(5):
+            hub.commit(released=True)
+        assert sum(rings for (rings,) in await heard([client], 5)) == 1
+
+
+async def test_what_rang_on_one_device_does_not_ring_on_one_that_catches_up(hub: Hub) -> None:
+    async with device(hub, can_ring=True) as first:
+        hub.commit()
+        assert await heard([first], 1) == [[True]]
+        async with device(hub, can_ring=True, epoch="e1", cursor=0) as late:
+            assert await heard([late], 1) == [[False]]
+
+
+class TestCritical:
+    @pytest.fixture
+    def limits(self) -> GatewayLimits:
+        return GatewayLimits(ring_again_s=0.2, sweep_interval_s=60)
+
+    async def test_one_that_is_not_acked_rings_once_more_on_another(self, hub: Hub) -> None:
+        async with device(hub, can_ring=True) as first, device(hub, can_ring=True) as second:
+            hub.commit(priority="critical")
+            assert await heard([first, second], 1) == [[False, True]]
+            (again,) = await first.events(1)
+            assert (again["seq"], again["ring"]) == (1, True)
+
+    async def test_one_that_is_acked_does_not(self, hub: Hub) -> None:
+        async with device(hub, can_ring=True) as first, device(hub, can_ring=True) as second:
+            hub.commit(priority="critical")
+            assert await heard([first, second], 1) == [[False, True]]
+            await second.send(type="ack", cursor=1)
+            await settle(second)
+            with pytest.raises(TimeoutError):
+                await first.events(1, within_s=0.6)
+
+
+@contextlib.asynccontextmanager
+async def two_nodes(log: MemoryLog, bus: Bus, limits: GatewayLimits):
+    async with Hub(log, bus, limits).serving() as one, Hub(log, bus, limits).serving() as two:
+        yield one, two
+
+
+class TestTwoNodes:
+    async def test_one_device_of_all_nodes_rings(self, memory_log, bus, limits) -> None:
+        async with two_nodes(memory_log, bus, limits) as (one, two):
+            async with device(one, can_ring=True) as first, device(two, can_ring=True) as second:
+                one.commit()
+                assert await heard([first, second], 1) == [[False, True]]
+                await first.send(type="focus", focused=True)
+                await settle(first)
+                await settle(second)
+                one.commit()
+                assert await heard([first, second], 1) == [[True, False]]
+            async with device(one, can_ring=True) as alone:
+                one.commit()
+                assert await heard([alone], 1) == [[True]]
+
+    async def test_a_node_that_died_rings_no_more(self, memory_log, bus, limits) -> None:
+        async with two_nodes(memory_log, bus, limits) as (one, two):
+            async with device(one, can_ring=True) as first, device(two, can_ring=True) as second:
+                one.commit()
+                assert await heard([first, second], 1) == [[False, True]]
+                two.ear.is_connected = False  # dead, as far as the others can hear
+                async with asyncio.timeout(3):
+                    while one.node.ringer.peers():
+                        await asyncio.sleep(0.01)
+                one.commit()
+                assert await heard([first], 1) == [[True]]
+
+    async def test_a_critical_one_rings_again_on_the_other_node(self, memory_log, bus) -> None:
+        limits = GatewayLimits(ring_again_s=0.2, node_beat_s=0.05, sweep_interval_s=60)
+        async with two_nodes(memory_log, bus, limits) as (one, two):
+            async with device(one, can_ring=True) as first, device(two, can_ring=True) as second:
+                one.commit(priority="critical")
+                assert await heard([first, second], 1) == [[False, True]]
+                (again,) = await first.events(1)
+                assert (again["seq"], again["ring"]) == (1, True)
