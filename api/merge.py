@@ -1,0 +1,61 @@
+"""RFC 7396: a patch is the part of a document that changes, and null takes a member away.
+
+What is taken away takes its default, as a field that `PUT` leaves out does. The
+result is validated as a whole, so that no patch makes what `PUT` would refuse.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, cast
+
+import msgspec
+
+from api.validation import Validator
+from hub.app.errors import Invalid
+
+T = TypeVar("T")
+
+
+class Patch(Generic[T]):
+    """A merge patch that has been read, and waits for what it changes.
+
+    A use case applies it under its lock, so that two patches of different fields both last.
+    """
+
+    __slots__ = ("_raw", "_validator")
+
+    def __init__(self, validator: Validator[T], raw: Any) -> None:
+        if not isinstance(raw, dict):
+            raise Invalid([("$", "Must be an object.")])
+        self._validator = validator
+        self._raw = cast("dict[str, Any]", raw)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The members that it names, whether it changes them or not."""
+        return frozenset(self._raw)
+
+    def apply(self, current: T) -> T:
+        """`current` after the patch. May be called again; neither is changed.
+
+        Raises:
+            Invalid: the result is not acceptable; with every violation, by its path in the document.
+        """
+        try:
+            document = merged(msgspec.to_builtins(current), self._raw)
+        except RecursionError:
+            raise Invalid([("$", "Must not be nested so deeply.")]) from None
+        return self._validator.convert(document)
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """`MergePatch` of RFC 7396, section 2, as values: neither argument is changed, and no object of theirs is shared."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(cast("dict[str, Any]", target)) if isinstance(target, dict) else {}
+    for name, value in cast("dict[str, Any]", patch).items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
