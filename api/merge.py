@@ -49,7 +49,7 @@ class Patch(Generic[T]):
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """`MergePatch` of RFC 7396, section 2, as values: neither argument is changed, and no object of theirs is shared."""
+    """`MergePatch` of RFC 7396, section 2, as values. Neither argument is changed, and no object shared."""
     if not isinstance(patch, dict):
         return patch
     result = dict(cast("dict[str, Any]", target)) if isinstance(target, dict) else {}

@@ -26,7 +26,7 @@ from hub.app.errors import (
     TooMany,
     Unavailable,
 )
-from hub.auth.refusal import InvalidToken
+from hub.auth.refusal import InvalidToken, KeysUnavailable
 from hub.core.log import LogUnavailable
 
 Headers = tuple[tuple[str, str], ...]
@@ -35,8 +35,8 @@ E = TypeVar("E", bound=Exception)
 TYPE_ROOT: Final = "/problems/"
 """What `type` begins with; the rest is the slug, on which clients may branch."""
 
-DATABASE_RETRY_S: Final = 2
-"""A restart of PostgreSQL takes seconds: sooner would only add load to it."""
+AWAY_RETRY_S: Final = 2
+"""A restart of PostgreSQL, or of an issuer, takes seconds: sooner would only add load to it."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -159,9 +159,6 @@ def _conflict(error: Conflict) -> Problem:
 
 
 def _token(error: InvalidToken) -> Problem:
-    if error.reason == "keys_unavailable":
-        # Nobody can say whether it is good: a client that threw it away would be wrong.
-        return Problem(503, "unavailable", "Service Unavailable", str(error), headers=_retry(DATABASE_RETRY_S))
     challenge = f'Bearer realm="hub", error="invalid_token", error_description="{error}"'
     return Problem(
         401,
@@ -192,6 +189,10 @@ def _retry(seconds: float) -> Headers:
     return (("retry-after", str(max(1, math.ceil(seconds)))),)
 
 
+def _away(detail: str, retry_after_s: float = AWAY_RETRY_S) -> Problem:
+    return Problem(503, "unavailable", "Service Unavailable", detail, headers=_retry(retry_after_s))
+
+
 _TABLE: dict[type, Callable[[Any], Problem]] = {}
 
 
@@ -213,20 +214,13 @@ _on(
     IdempotencyBusy,
     lambda error: Problem(409, "idempotency-busy", "Conflict", error.detail, headers=_retry(error.retry_after_s)),
 )
-_on(
-    Unavailable,
-    lambda error: Problem(503, "unavailable", "Service Unavailable", error.detail, headers=_retry(error.retry_after_s)),
-)
+_on(Unavailable, lambda error: _away(error.detail, error.retry_after_s))
 _on(TooMany, _too_many)
 _on(AppError, lambda error: Problem(400, "refused", "Bad Request", error.detail))
 _on(InvalidToken, _token)
 _on(
     LogUnavailable,
-    lambda _: Problem(
-        503,
-        "unavailable",
-        "Service Unavailable",
-        "The database cannot be reached. A write may have happened: repeat it with its Idempotency-Key.",
-        headers=_retry(DATABASE_RETRY_S),
-    ),
+    lambda _: _away("The database cannot be reached. A write may have happened: repeat it with its Idempotency-Key."),
 )
+# Nobody can say whether the token is good: a client that threw it away would be wrong.
+_on(KeysUnavailable, lambda _: _away("The keys that prove tokens cannot be had now."))
