@@ -1,0 +1,57 @@
+# `make run` and `make test` are all a newcomer types. Python 3.11+ and make are all they need.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help install run test check format lock bench clean
+
+help: ## Show what there is to make
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.lock requirements/build.lock pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/run.lock -r requirements/build.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.run | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/dev.lock
+	@touch $@
+
+install: $(VENV)/.run ## Make .venv with the pinned dependencies
+
+run: $(VENV)/.run ## Start the hub with embedded servers at http://127.0.0.1:8000
+	@exec $(BIN)/hub serve $(ARGS)
+
+test: $(VENV)/.dev ## Run every test, against real servers that the tests start
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## Lint, types, the rooms' walls, and the lock files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-logo
+	@! grep -nE 'https?://|index-url' requirements/*.lock || { echo "a lock file names an index"; exit 1; }
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+
+lock: $(VENV)/.dev ## Pin the newest dependencies that pyproject.toml allows, with hashes
+	for set in prod: run:--extra=embedded dev:--extra=embedded+--extra=dev; do \
+	  $(BIN)/uv pip compile pyproject.toml $$(echo $${set#*:} | tr + ' ') --upgrade --generate-hashes --universal \
+	    --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet -o requirements/$${set%%:*}.lock; \
+	done
+	$(BIN)/uv pip compile requirements/build.in --upgrade --generate-hashes --universal --python-version 3.11 \
+	  --no-emit-index-url --no-annotate --no-header --quiet -o requirements/build.lock
+
+bench: $(VENV)/.dev ## Measure what is measured, as ratios in one run
+	$(BIN)/python -m loadtest.bench_subscriber
+
+clean: ## Remove what make made (not the data in .hub)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
