@@ -36,7 +36,7 @@ class Conflicted(DatabaseUnavailable):
 
 
 class TransactionLost(Exception):
-    """The body caught the error of a statement and went on: PostgreSQL had rolled back by then. A fault of the caller."""
+    """The body caught a statement's error and went on, but PostgreSQL had rolled back by then: a fault of the caller."""
 
 
 # SQLSTATE classes and codes, from appendix A of PostgreSQL's manual.
@@ -64,7 +64,7 @@ def judged(error: BaseException, *, is_lost: bool = False) -> DatabaseUnavailabl
 
 
 def _of_state(error: asyncpg.PostgresError) -> DatabaseUnavailable | None:
-    state = str(error.sqlstate or "")
+    state = str(getattr(error, "sqlstate", None) or "")
     match state:
         case "57014":
             return StatementTimedOut("a statement was cancelled by its timeout")
