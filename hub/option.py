@@ -108,17 +108,22 @@ def items(text: str) -> tuple[str, ...]:
     return tuple(item for item in re.split(r"[,\s]+", text) if item)
 
 
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]+)(?::(\d{1,5}))?", re.ASCII)
+
+
 def url(*schemes: str, host: bool = True) -> Rule:
-    """A URL of one of these schemes; `host` says that it must name one."""
+    """A URL of one of these schemes; `host` says that it must name one. It may name several, separated by commas."""
     words = f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
 
+    def is_address(text: str) -> bool:
+        found = _ADDRESS.fullmatch(text)
+        return found is not None and int(found[1] or 0) <= 65535
+
     def rule(text: str) -> str:
-        try:
-            parts = urlsplit(text)
-            is_whole = bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            raise ValueError(words) from None
-        if parts.scheme not in schemes or "://" not in text or (host and not is_whole):
+        scheme, separator, rest = text.partition("://")
+        addresses = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+        is_whole = all(is_address(address) for address in addresses.split(",")) if addresses else not host
+        if scheme.lower() not in schemes or not separator or not is_whole or re.search(r"\s", text):
             raise ValueError(words)
         return text
 

@@ -272,7 +272,7 @@ def _broken(settings: Settings) -> Iterator[str]:
         yield f"HUB_JWT_ALGORITHM is HS256, but {given[-1]} holds public keys, with which anyone could sign so."
     claims = {name: getattr(settings, name) for name in ("jwt_claim_user", "jwt_claim_tenant", "jwt_claim_role")}
     for name, other in itertools.permutations(claims, 2):
-        if f"{claims[other]}.".startswith(f"{claims[name]}.") and (claims[other] != claims[name] or name < other):
+        if f"{claims[other]}.".startswith(f"{claims[name]}.") and (claims[other] != claims[name] or name > other):
             yield f"HUB_{other.upper()} is {claims[other]!r}, which is HUB_{name.upper()} or a part of it."
     if settings.bulk_bytes_max < settings.request_bytes_max:
         yield "HUB_BULK_BYTES_MAX is below HUB_REQUEST_BYTES_MAX, but a bulk request is the larger one."

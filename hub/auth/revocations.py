@@ -46,5 +46,7 @@ class Revocations:
         revoked_at = self._revoked_at.get((tenant_id, user_id))
         return revoked_at is not None and (issued_at is None or issued_at <= revoked_at)
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many users have one."""
         return len(self._revoked_at)

@@ -81,7 +81,7 @@ class TokenVerifier:
         self._keys = keys
         self._rules = rules
         self._clock = clock
-        self._revocations = revocations or Revocations()
+        self._revocations = Revocations() if revocations is None else revocations
         self._external_ids = external_ids
         self._api_keys = api_keys
         self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
