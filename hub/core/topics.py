@@ -16,3 +16,8 @@ def user_topic(tenant_id: str, user_id: int) -> str:
 def presence_topic(tenant_id: str) -> str:
     """Who of a tenant is connected, said by each node."""
     return f"hub:p:{tenant_id}"
+
+
+def tenant_of_presence(topic: str) -> str | None:
+    """The inverse of `presence_topic`; None for any other topic."""
+    return topic.removeprefix("hub:p:") if topic.startswith("hub:p:") else None

@@ -11,9 +11,7 @@ import http
 from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request
 
 from hub.core.closing import Close, retry_after_ms
@@ -43,6 +41,7 @@ from hub.core.log import LogUnavailable, StreamState
 from hub.core.principal import Principal
 from hub.core.session import Resume, Session, State
 from hub.gateway import wire
+from hub.gateway.handshake import problem, why_refused
 from hub.gateway.ports import CallFailed, TokenRefused
 from hub.gateway.registry import Audience
 from hub.gateway.socket import Socket
@@ -50,7 +49,6 @@ from hub.gateway.socket import Socket
 if TYPE_CHECKING:
     from hub.gateway.node import Node
 
-PATH = "/api/v1/ws"
 _BATCH_MIN = 8
 """From this many events on they leave as one `events` message; fewer are cheaper to read one by one."""
 
@@ -63,11 +61,6 @@ class Phase(IntEnum):
     OPENING = 2
     OPEN = 3
     OVER = 4
-
-
-def problem(status: int, title: str, detail: str) -> dict[str, Any]:
-    """An RFC 9457 object for what no use case answered."""
-    return {"type": "about:blank", "title": title, "status": status, "detail": detail}
 
 
 class Connection(Socket):
@@ -93,12 +86,12 @@ class Connection(Socket):
         "is_pumping",
         "node",
         "phase",
+        "presence_missed",
         "principal",
         "session",
         "session_id",
         "silent_beats",
         "was_live",
-        "watches_presence",
     )
 
     def __init__(self, node: Node, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
@@ -122,7 +115,7 @@ class Connection(Socket):
         self.was_live = False
         self.is_dirty = False
         self.is_pumping = False
-        self.watches_presence = False
+        self.presence_missed: set[int] | None = None
         self._calls: deque[Call] | None = None
         self._is_calling = False
         self._frames_since = 0.0
@@ -131,7 +124,7 @@ class Connection(Socket):
     # -- the handshake -----------------------------------------------------------------------------------------------
 
     def _on_request(self, request: Request) -> None:
-        refusal = self._why_refused(request)
+        refusal = why_refused(self.node, request)
         if refusal is not None:
             self.node.statistics.handshakes_refused += 1
             self._refuse(*refusal)
@@ -141,22 +134,6 @@ class Connection(Socket):
             self._start(request)
         else:
             self.node.spawn(self._prove(request, authorization))
-
-    def _why_refused(self, request: Request) -> tuple[http.HTTPStatus, dict[str, Any]] | None:
-        path = request.path.partition("?")[0]
-        if path not in (PATH, self.node.root_path + PATH):
-            return http.HTTPStatus.NOT_FOUND, problem(404, "Not found", f"the live protocol is at {PATH}")
-        try:
-            origin = request.headers.get("Origin")
-            host = request.headers.get("Host")
-            request.headers.get("Authorization")
-        except MultipleValuesError as exc:
-            return http.HTTPStatus.BAD_REQUEST, problem(400, "Bad request", f"the header {exc} came more than once")
-        if origin is not None and not self.node.is_origin_allowed(origin) and urlsplit(origin).netloc != host:
-            return http.HTTPStatus.FORBIDDEN, problem(403, "Forbidden", "this Origin is not on the allow-list")
-        if self.node.is_draining:
-            return http.HTTPStatus.SERVICE_UNAVAILABLE, problem(503, "Unavailable", "this node is stopping")
-        return None
 
     async def _prove(self, request: Request, authorization: str) -> None:
         scheme, _, token = authorization.partition(" ")
@@ -334,7 +311,7 @@ class Connection(Socket):
                 self.node.statistics.lagged += session.state is not State.LAGGING
             self._send_events(taken, now)
         if session.wants_page:
-            self.node.catch_up(self)
+            self.node.catch_up.begin(self)
         elif session.state is State.LIVE:
             self.was_live = True
 
@@ -367,6 +344,8 @@ class Connection(Socket):
     def _on_writable(self) -> None:
         self.flush()
         self.run_calls()
+        if self.presence_missed:
+            self.node.presence.catch_up(self)
 
     def _on_lost(self) -> None:
         self.phase = Phase.OVER

@@ -22,12 +22,15 @@ from hub.core.event import decode_hint
 from hub.core.frames import Failed, Hello, Renewed
 from hub.core.log import LogUnavailable
 from hub.core.principal import Principal
-from hub.core.session import Limits, State
-from hub.core.topics import NODES
-from hub.gateway.connection import Connection, Phase, problem
+from hub.core.session import Limits
+from hub.core.topics import NODES, tenant_of_presence
+from hub.gateway.catch_up import CatchUp
+from hub.gateway.connection import Connection, Phase
+from hub.gateway.handshake import problem
 from hub.gateway.heartbeat import HeartbeatWheel
 from hub.gateway.limits import GatewayLimits
 from hub.gateway.ports import Calls, Clock, Log, Subscriptions, TokenRefused, Verifier
+from hub.gateway.presence import ASK_MARK, Presence
 from hub.gateway.registry import Audience, Registry
 from hub.gateway.ringer import GOSSIP_MARK, Ringer
 from hub.gateway.statistics import GatewayStatistics
@@ -72,14 +75,14 @@ class Node:
         self.statistics = GatewayStatistics()
         self.registry = Registry()
         self.ringer = Ringer(self)
+        self.presence = Presence(self)
         self.is_draining = False
         self.protocol = partial(Connection, self)
         self._log = log
-        self._subscriptions = subscriptions
+        self.subscriptions = subscriptions
         self._calls = calls
         self._allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
-        self._replay_share = asyncio.Semaphore(self.limits.replays_at_once)
-        self._catch_up_share = asyncio.Semaphore(self.limits.catch_ups_at_once)
+        self.catch_up = CatchUp(self, log)
         self._wheel = HeartbeatWheel(self.limits.heartbeat_ms / 1000)
         self._expiries: list[tuple[float, int, Connection]] = []
         self._waiting_hello: dict[Connection, float] = {}
@@ -94,10 +97,10 @@ class Node:
 
     async def start(self) -> None:
         """Begin to listen; connections may come before and after."""
-        self._subscriptions.listen(self._on_message, self._on_connection)
-        await self._subscriptions.subscribe(NODES)
+        self.subscriptions.listen(self._on_message, self._on_connection)
+        await self.subscriptions.subscribe(NODES)
         for step, interval_s in (
-            (self.sweep, self.limits.sweep_interval_s),
+            (self.catch_up.sweep, self.limits.sweep_interval_s),
             (self.flush_acks, self.limits.ack_flush_interval_s),
             (self._beat, self.limits.node_beat_s),
             (self._tick, min(_TICK_S_MAX, self.limits.heartbeat_ms / 1000 / 10)),
@@ -144,11 +147,11 @@ class Node:
             _log.error("a task of the gateway failed", exc_info=exc)
 
     async def _every(self, interval_s: float, step: Any) -> None:
-        is_sweep = step == self.sweep
+        is_sweep = step == self.catch_up.sweep
         while True:
             if is_sweep:
                 # Without the broker the sweep is all there is, so it comes twice as often.
-                wait = interval_s if self._subscriptions.is_connected else interval_s / 2
+                wait = interval_s if self.subscriptions.is_connected else interval_s / 2
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._sweep_signal.wait()
@@ -205,14 +208,14 @@ class Node:
         connection.audience = audience
         self._evict(audience)
         if audience.subscribed is None:
-            audience.subscribed = self.spawn(self._subscriptions.subscribe(audience.topic))
+            audience.subscribed = self.spawn(self.subscriptions.subscribe(audience.topic))
         self._expire_later(connection)
         # Law 4: attached and heard, and only then read.
         await asyncio.shield(audience.subscribed)
         if connection.phase is not Phase.OPENING:
             return
         session = connection.session
-        async with self._replay_share:
+        async with self.catch_up.replay_share:
             session.begin_read()
             state = await self._log.read_state(tenant_id, user_id, hello.cursor)
         if connection.phase is not Phase.OPENING:
@@ -224,6 +227,7 @@ class Node:
         self.statistics.resets += resume == "reset"
         self._wheel.add(connection)
         self.ringer.reconsider(audience, asks=True)
+        self.presence.changed(audience)
         connection.welcome(state, resume)
 
     def _evict(self, audience: Audience) -> None:
@@ -240,9 +244,12 @@ class Node:
         audience = connection.audience
         if audience is None:
             return
+        self.presence.forget(connection)
         connection.audience = None
         self.statistics.connections_closed += 1
-        if self.registry.remove(connection, audience):
+        is_last = self.registry.remove(connection, audience)
+        self.presence.changed(audience)
+        if is_last:
             if audience.announced is not None:
                 self.ringer.reconsider(audience)
             self.spawn(self._unsubscribe(audience))
@@ -253,7 +260,7 @@ class Node:
         if audience.subscribed is not None:
             await asyncio.wait([audience.subscribed])
         if self.registry.by_topic(audience.topic) is None:
-            await self._subscriptions.unsubscribe(audience.topic)
+            await self.subscriptions.unsubscribe(audience.topic)
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
@@ -291,11 +298,9 @@ class Node:
     # -- hints -------------------------------------------------------------------------------------------------------
 
     def _on_message(self, topic: str, payload: bytes) -> None:
-        if topic == NODES:
-            self.ringer.heard_beat(payload)
-            return
         audience = self.registry.by_topic(topic)
         if audience is None:
+            self._on_other_message(topic, payload)
             return
         if payload.startswith(GOSSIP_MARK):
             self.ringer.gossip(audience, payload)
@@ -311,6 +316,15 @@ class Node:
         for connection in audience.connections:
             connection.session.hint(hint, now)
             self._flush_soon(connection)
+
+    def _on_other_message(self, topic: str, payload: bytes) -> None:
+        if topic == NODES:
+            if payload.startswith(ASK_MARK):
+                self.presence.asked(payload)
+            else:
+                self.ringer.heard_beat(payload)
+        elif (tenant_id := tenant_of_presence(topic)) is not None:
+            self.presence.heard(tenant_id, payload)
 
     def _flush_soon(self, connection: Connection) -> None:
         """Flush at the end of this turn of the loop: what came together leaves together."""
@@ -334,104 +348,7 @@ class Node:
 
     def publish_soon(self, topic: str, payload: bytes) -> None:
         """Tell other nodes, without waiting; lost where the broker is away."""
-        self.spawn(self._subscriptions.publish(topic, payload))
-
-    # -- the log -----------------------------------------------------------------------------------------------------
-
-    def catch_up(self, connection: Connection) -> None:
-        """Read the log for a session that wants it; one reader a connection."""
-        if not connection.is_pumping and not self.is_draining:
-            connection.is_pumping = True
-            self.spawn(self._catch_up(connection))
-
-    async def _catch_up(self, connection: Connection) -> None:
-        session = connection.session
-        audience = connection.audience
-        # A socket that has been live has its own share: a storm of hellos must not starve it.
-        share = self._catch_up_share if connection.was_live else self._replay_share
-        has_peeked = False
-        try:
-            while session.wants_page and audience is not None and connection.is_open:
-                try:
-                    async with share:
-                        if not session.wants_page:
-                            break
-                        has_peeked = await self._read_page(connection, audience, has_peeked=has_peeked)
-                except LogUnavailable:
-                    self.statistics.log_unavailable += 1
-                    session.read_failed()
-                    await asyncio.sleep(self.limits.retry_s * (0.5 + self.clock.unit()))
-                    continue
-                connection.flush()
-        finally:
-            connection.is_pumping = False
-        if session.wants_page and connection.is_open:
-            self.catch_up(connection)
-
-    async def _read_page(self, connection: Connection, audience: Audience, *, has_peeked: bool) -> bool:
-        session = connection.session
-        session.begin_read()
-        page = await self._log.read_after(
-            audience.tenant_id,
-            audience.user_id,
-            session.admitted_seq,
-            count_max=session.page_count_max,
-            bytes_max=session.page_bytes_max,
-        )
-        self.statistics.pages_read += 1
-        if not session.page(page.epoch, page.head, page.events, self.clock.monotonic()):
-            session.begin_read()
-            state = await self._log.read_state(audience.tenant_id, audience.user_id, None)
-            session.restart(state.epoch, state.head)
-            if audience.rung is not None:
-                audience.rung.forget()
-            self.statistics.resets += 1
-            connection.reset(state)
-        elif not has_peeked and session.state is not State.LIVE:
-            # A long way to go: what is critical in it goes ahead.
-            early = await self._log.read_critical_after(
-                audience.tenant_id, audience.user_id, session.admitted_seq, count_max=self.limits.early_max
-            )
-            session.offer_early(early)
-        return True
-
-    async def sweep(self) -> None:
-        """Ask where the heads of this node's users are, and catch up those that moved unheard (law 8).
-
-        Raises:
-            LogUnavailable: nothing was learnt; the next sweep asks again.
-        """
-        self.statistics.sweeps += 1
-        asked = [
-            (audience, min(live))
-            for audience in self.registry
-            if (live := [c.session.admitted_seq for c in audience.connections if c.session.state is State.LIVE])
-        ]
-        for start in range(0, len(asked), self.limits.sweep_users_max):
-            chunk = asked[start : start + self.limits.sweep_users_max]
-            told = {(a.tenant_id, a.user_id): seq for a, seq in chunk}
-            answer = await self._log.sweep([(a.tenant_id, a.user_id, seq) for a, seq in chunk])
-            for moved in answer.moved:
-                audience = self.registry.of(moved.tenant_id, moved.user_id)
-                if audience is not None:
-                    self._repair(audience, moved.head, told[moved.tenant_id, moved.user_id])
-            for audience, _ in chunk:
-                for connection in audience.connections:
-                    if connection.session.epoch not in ("", answer.epoch):
-                        connection.session.suspect()
-                        connection.flush()
-
-    def _repair(self, audience: Audience, head: int, told: int) -> None:
-        for connection in audience.connections:
-            session = connection.session
-            was_live = session.state is State.LIVE
-            if head < told:
-                session.suspect()
-            else:
-                session.note_head(head)
-            if was_live and session.state is not State.LIVE:
-                self.statistics.sweep_repairs += 1
-            connection.flush()
+        self.spawn(self.subscriptions.publish(topic, payload))
 
     # -- acknowledgements and calls ----------------------------------------------------------------------------------
 
@@ -457,13 +374,17 @@ class Node:
     async def perform(self, connection: Connection, method: str, params: dict[str, Any]) -> Any:
         """One call of a client. Raises `CallFailed`."""
         assert connection.principal is not None
+        if method == "presence.subscribe":
+            return await self.presence.subscribe(connection)
+        if method == "presence.unsubscribe":
+            return await self.presence.unsubscribe(connection)
         return await self._calls.call(connection.principal, method, params)
 
     # -- the clock ---------------------------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
-        if self._subscriptions.is_connected and not self.is_draining:
-            await self._subscriptions.publish(NODES, self.ringer.beat())
+        if self.subscriptions.is_connected and not self.is_draining:
+            await self.subscriptions.publish(NODES, self.ringer.beat())
 
     async def _tick(self) -> None:
         now = self.clock.monotonic()
@@ -483,5 +404,6 @@ class Node:
                 connection.close(Close.UNAUTHENTICATED, "the token has expired")
         for connection in self._wheel.due(now):
             self._wheel.visit(connection, now, self)
+        self.presence.drop_silent_nodes(set(self.ringer.peers()))
         self.statistics.connections_now = self.registry.connection_count
         self.statistics.users_now = len(self.registry)

@@ -148,7 +148,7 @@ class Ringer:
             if said.to == self._node.node_id:
                 self._ring_here(audience, said.session, said.event)
             return
-        self._peers[said.node] = self._node.clock.monotonic()
+        self.noted(said.node)
         if audience.remote is None:
             audience.remote = {}
         if said.candidate is None:
@@ -171,7 +171,11 @@ class Ringer:
         if beat.state == "gone":
             self._peers.pop(beat.node, None)
         elif beat.node != self._node.node_id:
-            self._peers[beat.node] = self._node.clock.monotonic()
+            self.noted(beat.node)
+
+    def noted(self, node_id: str) -> None:
+        """Another node lives: something of its was heard."""
+        self._peers[node_id] = self._node.clock.monotonic()
 
     def forget_peers(self) -> None:
         """The broker is away: nothing is known of other nodes."""

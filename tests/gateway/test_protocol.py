@@ -184,7 +184,7 @@ async def test_doubled_and_late_hints_show_nothing_twice(hub: Hub) -> None:
 async def test_a_lost_hint_is_found_by_the_sweep(hub: Hub) -> None:
     async with device(hub) as client:
         hub.commit(hint=False)
-        await hub.node.sweep()
+        await hub.node.catch_up.sweep()
         assert [e["seq"] for e in await client.events(1)] == [1]
         assert hub.node.statistics.sweep_repairs == 1
 
@@ -224,7 +224,7 @@ async def test_another_epoch_resets_an_open_connection(hub: Hub) -> None:
     async with device(hub) as client:
         hub.log.epoch = "e2"
         del hub.log.streams["acme", 7][2:]
-        await hub.node.sweep()
+        await hub.node.catch_up.sweep()
         reset = await client.frame("reset")
         assert (reset["epoch"], reset["cursor"], reset["head"], reset["counts"]["unread"]) == ("e2", 2, 2, 2)
         hub.commit()
@@ -245,7 +245,7 @@ async def test_a_hole_made_by_retention_is_a_reset(hub: Hub) -> None:
         for _ in range(5):
             hub.commit(hint=False)
         hub.log.kept_from["acme", 7] = 4
-        await hub.node.sweep()
+        await hub.node.catch_up.sweep()
         assert (await client.frame("reset"))["cursor"] == 5
 
 
