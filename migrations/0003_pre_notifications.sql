@@ -127,10 +127,10 @@ COMMENT ON INDEX notifications_held IS 'release of one user: what is due, or, wh
 CREATE INDEX notifications_due ON notifications (tenant_id, due_at, user_id) WHERE state = 'held' AND due_at IS NOT NULL;
 COMMENT ON INDEX notifications_due IS 'hub_due_releases: users with something held that is to be judged again';
 CREATE INDEX notifications_expiring ON notifications (tenant_id, expires_at, user_id)
-    WHERE expires_at IS NOT NULL AND state <> 'expired';
+    WHERE expires_at IS NOT NULL AND state IN ('live', 'held');
 COMMENT ON INDEX notifications_expiring IS 'hub_due_expiries: users with something whose time has passed';
 CREATE INDEX notifications_expiring_of_user ON notifications (tenant_id, user_id, expires_at)
-    WHERE expires_at IS NOT NULL AND state <> 'expired';
+    WHERE expires_at IS NOT NULL AND state IN ('live', 'held');
 COMMENT ON INDEX notifications_expiring_of_user IS 'expiry of one user: what of theirs has passed its time';
 CREATE INDEX notifications_collapsing ON notifications (tenant_id, user_id, collapse_key)
     WHERE collapse_key IS NOT NULL AND NOT is_read AND state IN ('live', 'held');

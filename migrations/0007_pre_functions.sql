@@ -74,24 +74,24 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH RECURSIVE waiting (tenant_id) AS (
-        SELECT min(n.tenant_id) FROM public.notifications n WHERE n.expires_at IS NOT NULL AND n.state <> 'expired'
+        SELECT min(n.tenant_id) FROM public.notifications n WHERE n.expires_at IS NOT NULL AND n.state IN ('live', 'held')
         UNION ALL
         SELECT (SELECT min(n.tenant_id) FROM public.notifications n
-                WHERE n.expires_at IS NOT NULL AND n.state <> 'expired' AND n.tenant_id > w.tenant_id)
+                WHERE n.expires_at IS NOT NULL AND n.state IN ('live', 'held') AND n.tenant_id > w.tenant_id)
         FROM waiting w WHERE w.tenant_id IS NOT NULL
     )
     SELECT w.tenant_id, u.user_id, u.due_at
     FROM waiting w CROSS JOIN LATERAL (
         SELECT first.user_id, min(first.expires_at) AS due_at, row_number() OVER (ORDER BY min(first.expires_at), first.user_id) AS turn
         FROM (SELECT n.user_id, n.expires_at FROM public.notifications n
-              WHERE n.tenant_id = w.tenant_id AND n.state <> 'expired' AND n.expires_at <= instant
+              WHERE n.tenant_id = w.tenant_id AND n.state IN ('live', 'held') AND n.expires_at <= instant
               ORDER BY n.expires_at, n.user_id LIMIT lim * 10) first
         GROUP BY first.user_id
     ) u
     ORDER BY u.turn, u.due_at LIMIT lim;
 END
 $$;
-COMMENT ON FUNCTION hub_due_expiries(int) IS 'users with something whose time has passed, and since when; tenants in turn';
+COMMENT ON FUNCTION hub_due_expiries(int) IS 'users with something in the inbox or held whose time has passed, and since when; tenants in turn';
 
 CREATE FUNCTION hub_due_broadcasts(lim int)
 RETURNS TABLE (tenant_id text, broadcast_id bigint)

@@ -36,7 +36,7 @@ class Conflicted(DatabaseUnavailable):
 
 
 class TransactionLost(Exception):
-    """The body caught a statement's error and went on, but PostgreSQL had rolled back by then: a fault of the caller."""
+    """The body caught a statement's error and went on, though PostgreSQL had rolled back: a fault of the caller."""
 
 
 # SQLSTATE classes and codes, from appendix A of PostgreSQL's manual.
@@ -49,18 +49,22 @@ _AWAY_EXACTLY = frozenset({"25006", "25P03", "25P04"})
 def judged(error: BaseException, *, is_lost: bool = False) -> DatabaseUnavailable | None:
     """What `error` means to a caller, or None where it is no matter of PostgreSQL's availability.
 
-    `is_lost` says that the connection is closed, which makes an `InterfaceError` a loss
-    rather than a fault of the code that used it.
+    `is_lost` says that the connection is closed, which makes an `InterfaceError` or an `OSError`
+    a loss rather than a fault of the code that used it.
     """
-    if isinstance(error, DatabaseUnavailable):
-        return error
-    if isinstance(error, asyncpg.PostgresError):
-        return _of_state(error)
-    if isinstance(error, OSError):  # TimeoutError too: asyncpg gave up waiting for the server
-        return DatabaseUnavailable(f"PostgreSQL cannot be reached: {type(error).__name__}")
-    if is_lost and isinstance(error, (asyncpg.InterfaceError, asyncpg.InternalClientError)):
-        return DatabaseUnavailable("the connection to PostgreSQL was lost")
-    return None
+    match error:
+        case DatabaseUnavailable():
+            return error
+        case asyncpg.InvalidCachedStatementError() | asyncpg.OutdatedSchemaCacheError():
+            return Conflicted("a migration changed the schema under a running transaction")
+        case asyncpg.PostgresError():
+            return _of_state(error)
+        case TimeoutError():
+            return DatabaseUnavailable("PostgreSQL did not answer in time")
+        case OSError() | asyncpg.InterfaceError() | asyncpg.InternalClientError() if is_lost:
+            return DatabaseUnavailable(f"the connection to PostgreSQL was lost: {type(error).__name__}")
+        case _:
+            return None
 
 
 def _of_state(error: asyncpg.PostgresError) -> DatabaseUnavailable | None:

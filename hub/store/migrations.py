@@ -22,6 +22,7 @@ import asyncpg
 import msgspec
 
 from hub.store.errors import judged
+from hub.store.pool import Tx
 
 _log = logging.getLogger(__name__)
 
@@ -155,8 +156,8 @@ def compared(known: Sequence[Migration], applied: Sequence[Applied]) -> Status:
 
 
 @asynccontextmanager
-async def _connected(database_url: str) -> AsyncGenerator[asyncpg.Connection[Any]]:
-    connection: asyncpg.Connection[Any] | None = None
+async def _connected(database_url: str) -> AsyncGenerator[Tx]:
+    connection: Any = None
     try:
         connection = await asyncpg.connect(database_url, timeout=10, statement_cache_size=0)
         yield connection
@@ -171,7 +172,7 @@ async def _connected(database_url: str) -> AsyncGenerator[asyncpg.Connection[Any
             connection.terminate()
 
 
-async def _lock(connection: asyncpg.Connection[Any], wait_s: float) -> None:
+async def _lock(connection: Tx, wait_s: float) -> None:
     await connection.execute("SELECT set_config('lock_timeout', $1, false)", f"{max(1, round(wait_s * 1000))}ms")
     await connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     try:
@@ -182,7 +183,7 @@ async def _lock(connection: asyncpg.Connection[Any], wait_s: float) -> None:
     await connection.execute("SET lock_timeout = '10s'; SET search_path = public")
 
 
-async def _read(connection: asyncpg.Connection[Any]) -> list[Applied]:
+async def _read(connection: Tx) -> list[Applied]:
     if await connection.fetchval("SELECT to_regclass('public.schema_migrations')") is None:
         return []
     rows = await connection.fetch(
@@ -191,15 +192,18 @@ async def _read(connection: asyncpg.Connection[Any]) -> list[Applied]:
     return [Applied(*row) for row in rows]
 
 
-async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> Applied:
+async def _apply(connection: Tx, migration: Migration) -> Applied:
     try:
-        async with connection.transaction():
-            await connection.execute(migration.sql)
-            applied_at = await connection.fetchval(_RECORD, migration.version, migration.name, migration.checksum)
+        await connection.execute("BEGIN")
+        await connection.execute(migration.sql)
+        applied_at = await connection.fetchval(_RECORD, migration.version, migration.name, migration.checksum)
+        await connection.execute("COMMIT")
     except asyncpg.PostgresError as error:
         if judged(error) is not None:
             raise
-        hint = f" ({error.hint})" if getattr(error, "hint", None) else ""
-        raise MigrationError(f"migration {migration.name} failed and was undone: {error}{hint}") from error
+        hint: str | None = getattr(error, "hint", None)
+        raise MigrationError(
+            f"migration {migration.name} failed and was undone: {error}{f' ({hint})' if hint else ''}"
+        ) from error
     _log.info("applied migration %s", migration.name)
     return Applied(migration.version, migration.name, migration.checksum, applied_at)
