@@ -79,8 +79,13 @@ class Databases:
 
             name = _name("hub_template")
             self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+            try:
+                self._background.run(migrate(self._url(name)))
+            except BaseException:
+                # Half migrated, it must not become what all other tests begin with.
+                self._drop(name)
+                raise
             self._template = name
-            self._background.run(migrate(self._url(name)))
         return self._template
 
     def _url(self, name: str) -> str:

@@ -43,10 +43,10 @@ log_min_error_statement = panic
 log_error_verbosity = terse
 """
 
-# A test's data need not outlive the machine's power.
+# A test's data need not outlive the machine's power. They do outlive a SIGKILL of the server, which tests send:
+# that needs synchronous_commit, since without it up to 0.6 s of answered commits are in the dead server's memory.
 _NOT_DURABLE = """\
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 """
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # A process in the kernel's hands may take a while to go, even after SIGKILL.
 _LAST = Ending(signal.SIGKILL, 5.0)
+# To each of PostgreSQL's processes other signals mean other things than to the server; this one ends them all at once.
+_TO_PARTS = Ending(signal.SIGQUIT, 2.0)
 
 
 async def end_orphans(program: str, working_dir: Path, endings: Sequence[Ending]) -> list[int]:
@@ -42,16 +44,35 @@ def _end_orphans(program: str, working_dir: Path, endings: Sequence[Ending]) -> 
         if not orphans:
             break
         found += [orphan.pid for orphan in orphans if orphan.pid not in found]
-        for orphan in orphans:
-            try:
-                # psutil compares the time of the start, so that a pid that went to another process is not hit.
-                orphan.send_signal(ending.signal)
-                # One that is stopped hears nothing else but SIGKILL.
-                orphan.send_signal(signal.SIGCONT)
-            except psutil.Error:
-                continue
-        psutil.wait_procs(orphans, timeout=ending.patience_s)
+        servers = [each for each in orphans if _is_server(each, program)]
+        # A server ends its own processes, in the right order; those of a dead one have nobody who would.
+        step = ending if servers or ending is _LAST else _TO_PARTS
+        for orphan in orphans if step is _LAST else servers or orphans:
+            _signal(orphan, step.signal)
+        psutil.wait_procs(orphans, timeout=step.patience_s)
     return found
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    import psutil
+
+    try:
+        # psutil compares the time of the start, so that a pid that went to another process is not hit.
+        process.send_signal(number)
+        # One that is stopped hears nothing else but SIGKILL.
+        process.send_signal(signal.SIGCONT)
+    except psutil.Error:
+        pass
+
+
+def _is_server(process: psutil.Process, program: str) -> bool:
+    """Whether it still calls itself by the path that it was started by, as PostgreSQL's children do not."""
+    import psutil
+
+    try:
+        return Path((process.cmdline() or [""])[0]).name == program
+    except psutil.Error:
+        return False
 
 
 def _works_in(process: psutil.Process, program: str, working_dir: Path) -> bool:

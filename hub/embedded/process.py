@@ -64,7 +64,7 @@ async def spawn(command: Command) -> asyncio.subprocess.Process:
             env=_ENVIRONMENT,
             start_new_session=True,
         )
-    assert process.stdin is not None  # noqa: S101 - it was asked for
+    assert process.stdin is not None
     process.stdin.write(command.stdin)
     process.stdin.close()
     return process

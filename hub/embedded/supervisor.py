@@ -127,8 +127,8 @@ class Supervisor:
             if clock.monotonic() - since > _WELL_AFTER_S:
                 delay_s = _BACKOFF_MIN_S
             log.error(
-                "%s (process %d) ended by itself with %d%s; starting it again in %.1f s",
-                self._server.name, self._process.pid, status, self._why(), delay_s,
+                "%s (process %d) ended by itself with %d; starting it again in %.1f s",
+                self._server.name, self._process.pid, status, delay_s,
             )  # fmt: skip
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _BACKOFF_MAX_S)
