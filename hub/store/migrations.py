@@ -16,12 +16,13 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
 
 from hub.store.errors import judged
+from hub.store.owner import owning
 from hub.store.pool import Tx
 
 _log = logging.getLogger(__name__)
@@ -157,24 +158,15 @@ def compared(known: Sequence[Migration], applied: Sequence[Applied]) -> Status:
 
 @asynccontextmanager
 async def _connected(database_url: str) -> AsyncGenerator[Tx]:
-    connection: Any = None
     try:
-        connection = await asyncpg.connect(database_url, timeout=10, statement_cache_size=0)
-        yield connection
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        unavailable = judged(error, is_lost=connection is None or connection.is_closed())
-        if unavailable is not None:
-            raise unavailable from error
+        async with owning(database_url) as connection:
+            yield connection
+    except asyncpg.PostgresError as error:
         raise MigrationError(f"PostgreSQL refused: {error}") from error
-    finally:
-        if connection is not None:
-            # Its session lock goes with it, whatever state it is in.
-            connection.terminate()
 
 
 async def _lock(connection: Tx, wait_s: float) -> None:
     await connection.execute("SELECT set_config('lock_timeout', $1, false)", f"{max(1, round(wait_s * 1000))}ms")
-    await connection.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     except asyncpg.LockNotAvailableError:

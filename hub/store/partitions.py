@@ -7,14 +7,10 @@ never stands in the way of a writer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-import asyncpg
-
-from hub.store.errors import DatabaseUnavailable, judged
+from hub.store.owner import owning
 from hub.store.pool import Database, Tx
 
 DAYS_AHEAD: Final = 7
@@ -54,7 +50,8 @@ async def drop_behind(owner_url: str, retention_days: int, *, lock_timeout_s: fl
         DatabaseUnavailable: PostgreSQL cannot be reached, or a partition was in use for `lock_timeout_s`.
     """
     dropped: list[str] = []
-    async with _owning(owner_url, lock_timeout_s) as connection:
+    async with owning(owner_url) as connection:
+        await connection.execute("SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms")
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             return []
         oldest_kept = name_of(await _first_day_kept(connection, retention_days))
@@ -81,18 +78,3 @@ async def _drop(connection: Tx, name: str, *, is_attached: bool, is_half_done: b
         how = "FINALIZE" if is_half_done else "CONCURRENTLY"
         await connection.execute(f"ALTER TABLE public.events DETACH PARTITION public.{name} {how}")
     await connection.execute(f"DROP TABLE public.{name}")
-
-
-@asynccontextmanager
-async def _owning(url: str, lock_timeout_s: float) -> AsyncGenerator[Tx]:
-    connection: Any = None
-    try:
-        connection = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
-        await connection.execute("SELECT set_config('lock_timeout', $1, false)", f"{round(lock_timeout_s * 1000)}ms")
-        yield connection
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        unavailable = judged(error, is_lost=connection is None or connection.is_closed())
-        raise unavailable or DatabaseUnavailable(f"PostgreSQL refused: {error}") from error
-    finally:
-        if connection is not None:
-            connection.terminate()
