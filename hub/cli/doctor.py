@@ -115,7 +115,8 @@ async def _database(url: str) -> AsyncIterator[Finding]:
 
 async def _skew(connection: asyncpg.Connection) -> Finding:
     before = clock.now()
-    there: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    there: datetime | None = await connection.fetchval("SELECT clock_timestamp()")
+    assert there is not None
     skew_s = abs((there - before - (clock.now() - before) / 2).total_seconds())
     if skew_s > SKEW_S_MAX:
         return Finding("warning", f"PostgreSQL's clock differs by {skew_s:.1f} s.", "Run NTP on both machines.")
