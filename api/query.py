@@ -30,7 +30,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
-class RequestQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+class RequestQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a query string is made of: every field has a default. A subclass gives `kw_only=True` again."""
 
 
@@ -50,14 +50,13 @@ class QueryReader(Generic[T]):
         self.kind = kind
         self._readers = {field.encode_name: reader_of(field.type) for field in shape.fields}
         self._validator: Validator[T] = Validator(kind, root="query", noun="query parameter")
-        self._default = self._validator.convert({})
 
     def read(self, query_string: bytes) -> T:
         """Raises:
         Invalid: with every violation.
         """
         if not query_string:
-            return self._default
+            return self.kind()
         try:
             pairs = parse_qsl(
                 query_string.decode(), keep_blank_values=True, max_num_fields=PARAMETERS_MAX, errors="strict"

@@ -8,9 +8,10 @@ is well. `message` replaces the sentence about a pattern.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 from msgspec import Meta
@@ -45,6 +46,8 @@ DATA_BYTES_MAX: Final = 16 * 1024
 DATA_DEPTH_MAX: Final = 32
 """Far above any record, far below the depth at which a reader of JSON somewhere on the way gives up."""
 
+NUMBER_MAX: Final = int(sys.float_info.max)
+
 URL_CHARS_MAX: Final = 2048
 """What browsers and mail clients still open."""
 
@@ -73,27 +76,22 @@ def instant_rule(value: datetime) -> str | None:
 
 
 def data_rule(value: dict[str, Any]) -> str | None:
-    """Free-form data is bounded in bytes, in depth, and to numbers that readers keep."""
-    if _depth(value) > DATA_DEPTH_MAX:
-        return f"Must be nested at most {DATA_DEPTH_MAX} deep."
+    """Free-form data is bounded in bytes, in depth, and to numbers that every reader can hold."""
+    depth, level = 0, [value]
+    # Level by level, so that depth costs memory and no stack.
+    while level:
+        depth += 1
+        if depth > DATA_DEPTH_MAX:
+            return f"Must be nested at most {DATA_DEPTH_MAX} deep."
+        below: list[Any] = []
+        for one in level:
+            below.extend(cast("dict[str, Any]", one).values() if isinstance(one, dict) else cast("list[Any]", one))
+        if any(isinstance(one, int) and abs(one) > NUMBER_MAX for one in below):
+            return "Must have no number beyond the range of a double."
+        level = [one for one in below if isinstance(one, dict | list)]
     if len(msgspec.json.encode(value)) > DATA_BYTES_MAX:
         return f"Must be at most {DATA_BYTES_MAX // 1024} KiB of JSON."
     return None
-
-
-def _depth(value: Any) -> int:
-    """Level by level, so that depth costs memory and no stack."""
-    depth, level = 0, [value]
-    while level and depth <= DATA_DEPTH_MAX:
-        depth += 1
-        below: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                below.extend(one.values())
-            elif isinstance(one, list):
-                below.extend(one)
-        level = [one for one in below if isinstance(one, dict | list)]
-    return depth
 
 
 Id = Annotated[int, Meta(ge=1, le=ID_MAX, description="An id: 1 to 2^53-1.")]

@@ -38,7 +38,7 @@ class Malformed(Exception):
         self.detail = detail
 
 
-class RequestBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+class RequestBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What the body of a request is made of; a subclass gives `kw_only=True` again.
 
     A class attribute `read_only` (names) lists fields of the answer that are accepted and

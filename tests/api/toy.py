@@ -57,7 +57,7 @@ class ThingQuery(RequestQuery, kw_only=True):
     is_read: bool | None = None
     since: Instant | None = None
     q: str | None = None
-    include: list[Priority] = []
+    include: tuple[Priority, ...] = ()
 
 
 class Deps:
