@@ -1,0 +1,134 @@
+"""The Redis protocol on a socket, at the cost of a bare protocol.
+
+Owns the bytes: how a command is written, how a subscriber's replies are read.
+Every hint to this node passes `SubscriberProtocol.data_received`, so it asks
+nothing of asyncio but the bytes. Does not own what is subscribed (`subscriber`).
+
+RESP2, which every server speaks: https://redis.io/docs/latest/develop/reference/protocol-spec/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import hiredis
+
+_MESSAGE: Final = b"message"
+
+
+def encode_command(*parts: bytes) -> bytes:
+    """One command, as an array of bulk strings."""
+    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+
+
+def encode_publish(topic: bytes, payload: bytes) -> bytes:
+    """`PUBLISH`, without the general form's joining."""
+    return b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(topic), topic, len(payload), payload)
+
+
+class Receiver(Protocol):
+    """Who a subscriber's connection belongs to. Nothing that these raise may be let out, except by a defect."""
+
+    on_message: Callable[[str, bytes], None]
+
+    def on_failure(self, topic: str, failure: Exception) -> None:
+        """`on_message` raised."""
+        ...
+
+    def on_reply(self, reply: Any) -> None:
+        """Anything but a message of a known topic: an acknowledgement, a pong, an error as `hiredis.ReplyError`."""
+        ...
+
+    def on_lost(self, link: SubscriberProtocol, reason: str) -> None: ...
+
+
+class SubscriberProtocol(asyncio.Protocol):
+    """One connection in subscribed mode.
+
+    `names` maps the topics that are heard, as bytes, to their names; its owner changes it in place.
+    `received` counts the messages handed on. After `abort` it tells its receiver nothing more.
+    """
+
+    __slots__ = (
+        "_gets",
+        "_is_over",
+        "_names",
+        "_partial",
+        "_partial_max",
+        "_reader",
+        "_receiver",
+        "_transport",
+        "received",
+    )
+
+    def __init__(self, receiver: Receiver, names: Mapping[bytes, str], *, partial_bytes_max: int) -> None:
+        self.received = 0
+        self._receiver = receiver
+        self._names = names
+        self._reader = hiredis.Reader()
+        self._gets: Callable[[], Any] = self._reader.gets
+        self._partial = 0
+        self._partial_max = partial_bytes_max
+        self._transport: asyncio.Transport | None = None
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Lost or given up."""
+        return self._is_over
+
+    def write(self, command: bytes) -> None:
+        """Send without waiting; lost where the connection is."""
+        if self._transport is not None:
+            self._transport.write(command)
+
+    def abort(self) -> None:
+        """End it now, unsent bytes and all. Idempotent."""
+        self._is_over = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- called by the loop ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream is what was asked for
+        self._transport = transport
+        if self._is_over:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        receiver, names, gets = self._receiver, self._names, self._gets
+        on_message = receiver.on_message
+        try:
+            self._reader.feed(data)
+            while (reply := gets()) is not False:
+                if (
+                    type(reply) is list
+                    and len(reply) == 3
+                    and reply[0] == _MESSAGE
+                    and (topic := names.get(reply[1])) is not None
+                ):
+                    self.received += 1
+                    try:
+                        on_message(topic, reply[2])
+                    except Exception as failure:
+                        receiver.on_failure(topic, failure)
+                elif not self._is_over:
+                    receiver.on_reply(reply)
+        except hiredis.ProtocolError as exc:
+            self._lose(f"not the Redis protocol: {exc}")
+            return
+        # Only one reply can be incomplete, so this is the size of one message.
+        self._partial = self._partial + len(data) if self._reader.has_data() else 0
+        if self._partial > self._partial_max:
+            self._lose(f"a message of more than {self._partial_max} bytes")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(f"the connection was lost: {exc}" if exc else "the server closed the connection")
+
+    def _lose(self, reason: str) -> None:
+        if not self._is_over:
+            self.abort()
+            self._receiver.on_lost(self, reason)
