@@ -144,10 +144,11 @@ BEGIN
     END IF;
     FOR offset_days IN -1..days_ahead LOOP
         day := today + offset_days;
-        name := 'events_' || to_char(day, 'YYYYMMDD');
-        CONTINUE WHEN to_regclass('public.' || name) IS NOT NULL;
+        name := format('events_%s', to_char(day, 'YYYYMMDD'));
+        -- Asked of the table, since to_regclass may answer from a cache that is older than the lock.
+        CONTINUE WHEN EXISTS (SELECT FROM pg_class c WHERE c.relname = name AND c.relnamespace = 'public'::regnamespace);
         PERFORM pg_advisory_xact_lock(hashtextextended('hub_make_partitions', 0));
-        CONTINUE WHEN to_regclass('public.' || name) IS NOT NULL;  -- another node was first
+        CONTINUE WHEN EXISTS (SELECT FROM pg_class c WHERE c.relname = name AND c.relnamespace = 'public'::regnamespace);
         -- Made apart and attached, since PARTITION OF would lock out every reader and writer of events.
         EXECUTE format('CREATE TABLE public.%I (LIKE public.events INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)
             WITH (autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_freeze_min_age = 0)', name);
