@@ -116,7 +116,7 @@ class Changes:
         in-app delivery. A change of the counts needs an event: a silent one would let badges drift.
         """
         row = after or before
-        assert row is not None  # noqa: S101 - one of the two is given
+        assert row is not None
         inbox = self.inboxes[row.user_id]
         if after is not None and before is not None:
             after.updated_at = self.now
@@ -124,7 +124,7 @@ class Changes:
         is_unread, is_unseen = contribution(after)
         counts: Counts | None = None
         if (was_unread, was_unseen) != (is_unread, is_unseen):
-            assert kind is not None, "a change of the counts must be told"  # noqa: S101 - a silent drift is worse
+            assert kind is not None, "a change of the counts must be told"
             counts = inbox.counts.changed(row.priority, unread=is_unread - was_unread, unseen=is_unseen - was_unseen)
         if kind is not None:
             if after is not None and after.state == "live" and (kind == CREATED or after.live_seq is None):
@@ -136,7 +136,7 @@ class Changes:
 
     def _record(self, before: Row | None, after: Row | None, reason: str | None) -> None:
         if after is None:
-            assert before is not None  # noqa: S101 - one of the two is given
+            assert before is not None
             self.updated.pop(before.id, None)
             if self.inserted.pop(before.id, None) is None:
                 self.deleted[before.id] = before
@@ -147,7 +147,7 @@ class Changes:
             self.inserted[after.id] = after
             return
         (self.inserted if after.id in self.inserted else self.updated)[after.id] = after
+        # What was delivered, or dropped by another rule, and has expired since: that stays as it was.
         told = (before.state, before.due_at) != (after.state, after.due_at)
-        # What was delivered and has expired since was delivered all the same.
-        if told and not (before.state == "live" and after.state == "expired"):
+        if told and not (after.state == "expired" and before.state != "held"):
             self.delivery_changes.append(in_app(after, reason, self.now))

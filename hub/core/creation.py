@@ -14,14 +14,16 @@ from typing import Final, Literal
 import msgspec
 
 from hub.core.changes import Changes
-from hub.core.delivery import Delivery, in_app
+from hub.core.delivery import Delivery, Status, in_app
 from hub.core.event import CREATED
 from hub.core.notification import OUTSIDE, Channel, Draft, Hold, Row, State
 from hub.core.preferences import Preferences
 from hub.core.transitions import delete
-from hub.core.verdict import Subject, Verdict, judge
+from hub.core.verdict import Action, Subject, Verdict, judge
 
 NOT_REQUESTED: Final = "not_requested"
+
+_STATUS: Final[dict[Action, Status]] = {"send": "planned", "hold": "held", "drop": "dropped"}
 
 Outcome = Literal["live", "held", "muted", "expired"]
 
@@ -166,7 +168,7 @@ def delivery_of(notification_id: int, user_id: int, channel: Channel, verdict: V
         notification_id=notification_id,
         user_id=user_id,
         channel=channel,
-        status={"send": "planned", "hold": "held", "drop": "dropped"}[verdict.action],
+        status=_STATUS[verdict.action],
         reason=None if verdict.action == "send" else verdict.rule,
         not_before=verdict.until if verdict.action == "hold" else None,
     )

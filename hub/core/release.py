@@ -21,9 +21,7 @@ from hub.core.transitions import delete, expire
 from hub.core.verdict import Verdict, judge
 
 
-def plan_release(
-    changes: Changes, held: Iterable[Row], preferences: Preferences, collapsing: Collapsing
-) -> int:
+def plan_release(changes: Changes, held: Iterable[Row], preferences: Preferences, collapsing: Collapsing) -> int:
     """Ask again for each of one user's held rows. Returns how many went live.
 
     What goes live does so in one burst: by priority, the oldest first within one; where quiet hours
@@ -41,11 +39,28 @@ def plan_release(
     going = _survivors(changes, going, collapsing)
     _announce_quiet_end(changes, [row for row in going if row.hold_reason == "quiet"])
     for row in going:
-        after = replace(row, state="live", held_until=None, hold_reason=None, due_at=None, snoozed_until=None)
-        collapsing.replace(changes, after, ("live", "held"))
-        changes.put(row, after, CREATED, released=True, rings=preferences.enable_desktop_notifications)
-        collapsing.add(after)
+        _go(changes, row, preferences, collapsing)
     return len(going)
+
+
+def plan_waking(changes: Changes, row: Row, preferences: Preferences, collapsing: Collapsing) -> None:
+    """End a snooze before its time: live at once, unless something else holds it now."""
+    # The row stands for itself without its snooze; what it was before is still what clients have.
+    awake = replace(row, snoozed_until=None)
+    verdict = judge(subject_of(awake, "in_app"), preferences, changes.now)
+    if verdict.action == "send":
+        _go(changes, row, preferences, collapsing)
+    elif verdict.action == "hold":
+        _hold_on(changes, row, verdict)
+    else:
+        _drop(changes, row, verdict)
+
+
+def _go(changes: Changes, row: Row, preferences: Preferences, collapsing: Collapsing) -> None:
+    after = replace(row, state="live", held_until=None, hold_reason=None, due_at=None, snoozed_until=None)
+    collapsing.replace(changes, after, ("live", "held"))
+    changes.put(row, after, CREATED, released=True, rings=preferences.enable_desktop_notifications)
+    collapsing.add(after)
 
 
 def _survivors(changes: Changes, going: list[Row], collapsing: Collapsing) -> list[Row]:
@@ -68,7 +83,7 @@ def _announce_quiet_end(changes: Changes, rows: list[Row]) -> None:
     if not rows:
         return
     by_priority = {priority: sum(row.priority == priority for row in rows) for priority in PRIORITIES}
-    most_urgent = min((row.priority for row in rows), key=RANK.__getitem__)
+    most_urgent = min(rows, key=lambda row: RANK[row.priority]).priority
     changes.inboxes[rows[0].user_id].append(
         QUIET_ENDED, most_urgent, changes.now, {"released": len(rows), "by_priority": by_priority}
     )

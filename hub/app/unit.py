@@ -1,0 +1,245 @@
+"""One use case, one transaction, one announcement: the frame in which every write runs.
+
+`perform` owns the order of things: claim the idempotency key, do the work, keep
+the answer, commit, and only then tell the broker (law 3). A `Unit` collects what
+the work changes and writes it set by set, so that a batch costs the round trips
+of one. Does not own what is decided; that is `hub.core`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, Final, Generic, TypeVar
+
+import asyncpg
+import msgspec
+
+from hub.app.caller import Answer, Caller, Once
+from hub.app.deps import Deps
+from hub.app.errors import IdempotencyBusy, IdempotencyMismatch
+from hub.core.changes import Changes, Inbox
+from hub.core.event import Event, encode_hint
+from hub.core.topics import user_topic
+from hub.store import audit, idempotency, notifications, streams
+from hub.store.pool import Tx
+from hub.store.streams import Facts
+
+T = TypeVar("T")
+
+HINT_BYTES_MAX: Final = 64 * 1024
+"""A session takes no more than this at once; the rest it reads from the log, which a hint need not repeat."""
+
+
+CLAIM_WAIT_S: Final = 3.0
+"""One attempt's wait for a twin: below the statement timeout, so several attempts make up the whole wait."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place in the caller's own stream: what `Hub-Position` says."""
+
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.seq}"
+
+
+class Outcome(msgspec.Struct, Generic[T], frozen=True):
+    """What came of a use case.
+
+    `answer` is set where the caller gave an idempotency key: the rendered answer, which is the first one's
+    where the request was `repeated`; `result` is None then. `position` is None for a caller without a stream.
+    """
+
+    result: T | None
+    answer: Answer | None
+    position: Position | None
+    repeated: bool = False
+
+
+class Unit:
+    """One open transaction of one tenant, and what it will write.
+
+    Use: `lock`, then `read_facts`, then change `changes`; rows of the heart are written by `flush`.
+    """
+
+    def __init__(self, tx: Tx, caller: Caller) -> None:
+        self.tx = tx
+        self.caller = caller
+        self.facts: Facts | None = None
+        self._inboxes: list[Inbox] = []
+        self._changes: Changes | None = None
+        self._audits: list[audit.Entry] = []
+        self.wake_release = False
+        """Something is due now: set, the release worker does not wait for its next turn."""
+
+    @property
+    def tenant_id(self) -> str:
+        return self.caller.tenant_id
+
+    @property
+    def changes(self) -> Changes:
+        """The inboxes under lock. `read_facts` comes before."""
+        if self._changes is None:
+            raise RuntimeError("read_facts comes before changes")
+        return self._changes
+
+    async def lock(self, user_ids: Iterable[int]) -> None:
+        """Lock these users' streams, once a transaction and before anything that decides is read (law 2)."""
+        self._inboxes = await streams.lock_streams(self.tx, self.tenant_id, sorted(set(user_ids)))
+
+    async def read_facts(self, *, deciding: Collection[int] = (), keys: Collection[str] = (), fresh: int = 0) -> Facts:
+        """Read what decides, in one statement, once the streams are locked; see `streams.read_facts`."""
+        facts = await streams.read_facts(
+            self.tx,
+            self.tenant_id,
+            caller_id=self.caller.principal.user_id,
+            deciding=deciding,
+            keys=keys,
+            fresh=fresh,
+        )
+        self.facts = facts
+        self._changes = Changes(facts.now, self._inboxes)
+        return facts
+
+    def audit(self, action: str, entity: str, entity_id: int | str | None, **changed: Any) -> None:
+        """One row of the trail for this transaction. `changed` names fields and ids, never content."""
+        principal = self.caller.principal
+        self._audits.append(
+            audit.Entry(
+                action=action,
+                entity_type=entity,
+                entity_id=None if entity_id is None else str(entity_id),
+                actor_id=principal.user_id,
+                actor_key_id=principal.api_key_id,
+                actor_role=principal.role,
+                request_id=self.caller.request_id,
+                address=self.caller.address,
+                changes=changed,
+            )
+        )
+
+    async def flush(self) -> None:
+        """Write what has been collected: rows and deliveries, events and heads, the trail."""
+        if self._changes is not None:
+            await notifications.write_changes(self.tx, self.tenant_id, self._changes)
+            await streams.write_events(self.tx, self.tenant_id, self._changes)
+        await audit.insert_audit(self.tx, self.tenant_id, self._audits)
+
+    async def position(self) -> Position | None:
+        """The caller's place after this transaction."""
+        user_id = self.caller.principal.user_id
+        if user_id is None or self.caller.principal.role == "service":
+            return None
+        if self.facts is None:
+            epoch, head = await streams.read_position(self.tx, self.tenant_id, user_id)
+            return Position(epoch, head)
+        if self._changes is not None and user_id in self._changes.inboxes:
+            return Position(self.facts.epoch, self._changes.inboxes[user_id].head)
+        return Position(self.facts.epoch, self.facts.caller_head or 0)
+
+    def hints(self) -> list[tuple[str, bytes]]:
+        """One payload a user whose stream grew, for after the commit."""
+        if self.facts is None or self._changes is None:
+            return []
+        epoch = self.facts.epoch
+        return [
+            (user_topic(self.tenant_id, inbox.user_id), encode_hint(epoch, last_events(inbox)))
+            for inbox in self._changes.inboxes.values()
+            if inbox.events
+        ]
+
+
+def last_events(inbox: Inbox) -> list[Event]:
+    """The end of what was appended, within `HINT_BYTES_MAX` but at least one: who misses the rest reads the log."""
+    size = 0
+    taken: list[Event] = []
+    for _, event in reversed(inbox.events):
+        size += len(event.tail)
+        if taken and size > HINT_BYTES_MAX:
+            break
+        taken.append(event)
+    return taken[::-1]
+
+
+async def perform(deps: Deps, caller: Caller, work: Callable[[Unit], Awaitable[T]]) -> Outcome[T]:
+    """Run `work` in one transaction of the caller's tenant, once for each idempotency key.
+
+    Cancelled before the commit, nothing has happened; cancelled while it commits, it may have; after it, only
+    hints are lost, which the sweep covers.
+
+    Raises:
+        AppError: what `work` raises; nothing is written then.
+        IdempotencyMismatch: the key was used with other bytes.
+        IdempotencyBusy: the first request with this key still runs.
+        DatabaseUnavailable: PostgreSQL cannot do this now; it may have happened.
+    """
+    give_up_at = deps.clock.monotonic() + deps.settings.idempotency_wait_s
+    while True:
+        wait_s = min(give_up_at - deps.clock.monotonic(), CLAIM_WAIT_S)
+        try:
+            return await _attempt(deps, caller, work, wait_s)
+        except _StillRunning:
+            if deps.clock.monotonic() >= give_up_at:
+                raise IdempotencyBusy from None
+
+
+async def _attempt(deps: Deps, caller: Caller, work: Callable[[Unit], Awaitable[T]], wait_s: float) -> Outcome[T]:
+    once = caller.once
+    answer: Answer | None = None
+    async with deps.database.transaction(caller.tenant_id) as tx:
+        unit = Unit(tx, caller)
+        if once is not None:
+            kept = await _claim(deps, tx, caller, once, wait_s)
+            if kept is not None:
+                return Outcome(None, kept, await unit.position(), repeated=True)
+        result = await work(unit)
+        await unit.flush()
+        position = await unit.position()
+        if once is not None:
+            answer = once.render(result)
+            await idempotency.keep_answer(tx, key_of(caller, once), answer.status, answer.body)
+    await announce(deps, unit)
+    return Outcome(result, answer, position)
+
+
+def key_of(caller: Caller, once: Once) -> idempotency.Key:
+    """Whose key this is, and for what."""
+    return idempotency.Key(caller.tenant_id, caller.key_owner, once.method, once.path, once.key)
+
+
+async def _claim(deps: Deps, tx: Tx, caller: Caller, once: Once, wait_s: float) -> Answer | None:
+    """None where the key is ours now; else the first request's answer."""
+    try:
+        kept = await idempotency.claim_key(
+            tx, key_of(caller, once), once.fingerprint, wait_s=wait_s, ttl_h=deps.settings.idempotency_ttl_h
+        )
+    except asyncpg.LockNotAvailableError as error:
+        raise _StillRunning from error
+    return None if kept is None else first_answer(kept, once)
+
+
+def first_answer(kept: idempotency.Kept, once: Once) -> Answer:
+    """What was kept, for the same request once more.
+
+    Raises:
+        IdempotencyMismatch: it is another request.
+    """
+    if kept.fingerprint != once.fingerprint:
+        raise IdempotencyMismatch
+    return Answer(kept.status, kept.answer)
+
+
+class _StillRunning(Exception):
+    """The key's first request has not ended within one attempt's wait."""
+
+
+async def announce(deps: Deps, unit: Unit) -> None:
+    """Tell the broker of a commit, one hint a user; what is due soon, the workers. Never an error: the sweep covers."""
+    if unit.wake_release:
+        deps.wakes.release.set()
+    hints = unit.hints()
+    if hints:
+        taken = await deps.broker.publish_many(hints)
+        deps.hints.published += taken
+        deps.hints.failed += len(hints) - taken

@@ -1,0 +1,10 @@
+-- What spans tenants: keys, heads and times only, and the days of the log.
+
+-- name: find_due_releases
+SELECT tenant_id, user_id FROM hub_due_releases($1);
+
+-- name: find_due_expiries
+SELECT tenant_id, user_id FROM hub_due_expiries($1);
+
+-- name: forget_keys
+SELECT hub_forget_keys($1::interval, $2);
