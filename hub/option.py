@@ -130,17 +130,6 @@ def url(*schemes: str, host: bool = True) -> Rule:
     return rule
 
 
-def at_least_bytes(count: int) -> Rule:
-    """A secret with enough in it."""
-
-    def rule(text: str) -> str:
-        if len(text.encode()) < count:
-            raise ValueError(f"at least {count} bytes long")
-        return text
-
-    return rule
-
-
 def matching(pattern: str, words: str) -> Rule:
     """Text of which the whole matches `pattern`; `words` say what that is."""
 

@@ -30,8 +30,8 @@ OTHER_VARIABLES: Final = frozenset({"HUB_URL", "HUB_TOKEN"})
 
 _Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 _REDIS = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
-_SECRET_BYTES_MIN = 32
-"""An HMAC key is at least as long as the hash: RFC 7518, 3.2."""
+SECRET_BYTES_MIN = 32
+"""An HMAC key is at least as long as the hash: RFC 7518, 3.2. On loopback a shorter one is only warned of."""
 
 
 class SettingsError(Exception):
@@ -62,8 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     statement_timeout_s: Annotated[float, Option("Seconds after which PostgreSQL gives up a statement.", "Every query of a route is indexed and takes milliseconds: five seconds are a fault.", ge=0.1, le=600)] = 5.0
 
     # -- who may ----------------------------------------------------------------------------------------------------
-    jwt_secret: Annotated[str | None, Option("The secret that signs tokens with HS256.", "32 bytes or more: RFC 7518.", secret=True, rule=option.at_least_bytes(_SECRET_BYTES_MIN))] = None
-    jwt_secret_previous: Annotated[str | None, Option("A second secret that is accepted while keys rotate.", secret=True, rule=option.at_least_bytes(_SECRET_BYTES_MIN))] = None
+    jwt_secret: Annotated[str | None, Option("The secret that signs tokens with HS256.", "32 bytes or more off loopback: RFC 7518.", secret=True)] = None
+    jwt_secret_previous: Annotated[str | None, Option("A second secret that is accepted while keys rotate.", secret=True)] = None
     jwt_public_key: Annotated[str | None, Option("The public key, in PEM, that verifies tokens.", in_file=True)] = None
     jwt_jwks: Annotated[str | None, Option("A JWKS: the path of a file, or an https URL.", rule=option.https_or_path)] = None
     jwt_algorithm: Annotated[_Algorithm | None, Option("The one algorithm that is accepted.", "Not given, it follows from the type of the key; never from the token.")] = None
@@ -75,7 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_claim_role: Annotated[str, Option("The claim with the role, or a list of them; dots lead into nested claims.")] = "role"
     jwt_role_map: Annotated[dict[str, Role], Option('What an issuer calls the roles: "agent=Agent,admin=Owner", or JSON. Given, no other name is accepted.', rule=option.role_map)] = msgspec.field(default_factory=dict[str, Role])
     sample_sign_in: Annotated[bool | None, Option("Let the page sign in as a sample user without a password.", "Not given: only on loopback with the development key and no proxy in front.")] = None
-    encryption_key: Annotated[str | None, Option("The secret that encrypts senders' credentials in the database.", secret=True, rule=option.at_least_bytes(_SECRET_BYTES_MIN))] = None
+    encryption_key: Annotated[str | None, Option("The secret that encrypts senders' credentials in the database.", secret=True)] = None
 
     # -- sockets ----------------------------------------------------------------------------------------------------
     heartbeat_ms: Annotated[int, Option("Milliseconds between heartbeats on a socket.", "Proxies commonly drop what is silent for 30 to 60 s.", ge=100, le=600000)] = 25000
@@ -232,6 +232,13 @@ def uses_development_key(settings: Settings) -> bool:
     return not has_token_key(settings) and settings.database_url is None and is_loopback(settings.host)
 
 
+def short_secrets(settings: Settings) -> list[str]:
+    """The names of those secrets that are too short to be exposed."""
+    names = ("jwt_secret", "jwt_secret_previous", "encryption_key")
+    given = {name: getattr(settings, name) for name in names}
+    return [name for name, secret in given.items() if secret is not None and len(secret.encode()) < SECRET_BYTES_MIN]
+
+
 def allows_sample_sign_in(settings: Settings) -> bool:
     """Whether the page may sign in without a password. Never off loopback, whatever is asked."""
     if not is_loopback(settings.host):
@@ -254,6 +261,8 @@ def _broken(settings: Settings) -> Iterator[str]:
             yield f"HUB_HOST is {settings.host!r}, not loopback, where the development key is refused: give {key}."
         if settings.sample_sign_in:
             yield f"HUB_SAMPLE_SIGN_IN is on, which is refused as HUB_HOST is {settings.host!r}, not loopback."
+        for name in short_secrets(settings):
+            yield f"HUB_{name.upper()} is shorter than {SECRET_BYTES_MIN} bytes, which is enough on loopback alone."
     if settings.database_url is not None:
         if not has_token_key(settings):
             yield f"HUB_DATABASE_URL is given, so nodes must share a key for tokens: give {key}."

@@ -107,8 +107,6 @@ BAD: list[tuple[str, str, str]] = [
      " or JSON, where ours is one of agent, supervisor, admin, service."),
     ("JWT_ROLE_MAP", "agent=X,admin=X",
      "HUB_JWT_ROLE_MAP is 'agent=X,admin=X', but must be a map in which each of their names stands once."),
-    ("JWT_SECRET", "hunter2", "HUB_JWT_SECRET is set, but must be at least 32 bytes long."),
-    ("ENCRYPTION_KEY", "hunter2", "HUB_ENCRYPTION_KEY is set, but must be at least 32 bytes long."),
     ("DATABASE_URL", "mysql://hunter2@db/hub",
      "HUB_DATABASE_URL is set, but must be a URL that begins with postgresql:// or postgres://."),
     ("SMTP_URL", "hunter2", "HUB_SMTP_URL is set, but must be a URL that begins with smtp:// or smtps://."),
@@ -183,7 +181,6 @@ def test_files_that_give_no_secret_are_one_sentence(tmp_path: Path) -> None:
     cases = [
         (None, "HUB_JWT_SECRET_FILE is {path!r}, which cannot be read: No such file or directory."),
         (b"\xff\xfe", "HUB_JWT_SECRET_FILE is {path!r}, which is no UTF-8 text."),
-        (b"hunter2", "HUB_JWT_SECRET_FILE is set, but must be at least 32 bytes long."),
     ]
     for content, sentence in cases:
         if content is not None:
@@ -226,6 +223,8 @@ SHARED = {"encryption_key": KEY}
 
 TOGETHER: list[tuple[str, dict[str, Any], list[str]]] = [
     ("open with a key", OPEN | {"jwt_secret": KEY}, []),
+    ("a short secret in the open", OPEN | {"jwt_secret": "short"}, ["HUB_JWT_SECRET is shorter than 32 bytes, which"]),
+    ("a short secret on loopback", {"jwt_secret": "short"}, []),
     ("open without a key", OPEN, ["HUB_HOST is '0.0.0.0', not loopback, where the development key is refused"]),
     ("a name that may be anywhere", {"host": "hub.example"}, ["HUB_HOST is 'hub.example', not loopback"]),
     ("localhost", {"host": "localhost"}, []),

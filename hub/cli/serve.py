@@ -17,7 +17,7 @@ from hub.cli.options import SettingsCommand, settings_options
 from hub.cli.signals import wait_for_stop
 from hub.embedded import EmbeddedServices
 from hub.embedded.errors import EmbeddedError
-from hub.settings import Settings, allows_sample_sign_in, check, uses_development_key
+from hub.settings import SECRET_BYTES_MIN, Settings, allows_sample_sign_in, check, short_secrets, uses_development_key
 from hub.store.errors import DatabaseUnavailable
 from hub.store.migrations import MigrationError
 
@@ -36,6 +36,8 @@ def serve(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
+    for name in short_secrets(settings):
+        logging.getLogger("hub").warning("HUB_%s is shorter than %d bytes", name.upper(), SECRET_BYTES_MIN)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         asyncio.run(_run(settings))
