@@ -40,7 +40,7 @@ class Endpoint:
     def __init__(self, url: str) -> None:
         try:
             # Time limits are those of whoever calls; the driver's own would come on top, reply by reply.
-            self._pool: ConnectionPool[Any] = ConnectionPool.from_url(
+            self._pool: Any = ConnectionPool.from_url(
                 url,
                 protocol=2,
                 driver_info=None,

@@ -8,6 +8,7 @@ taken (law 3: a failed publish is a figure, never an error of the request).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections import deque
@@ -78,7 +79,7 @@ class Publisher:
             runner.cancel()
             await asyncio.wait([runner])
             self._fail_waiting()
-            await self._connection.disconnect(nowait=True)
+            await self._disconnect()
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> int:
         """How many were taken, in time. In order; as soon as some are not taken, the rest is not tried."""
@@ -87,9 +88,8 @@ class Publisher:
         size = 0
         for topic, payload in messages:
             command = encode_publish(topic.encode(), payload)
-            if batch and (
-                len(batch) >= self._limits.batch_count_max or size + len(command) > self._limits.batch_bytes_max
-            ):
+            is_full = len(batch) >= self._limits.batch_count_max or size + len(command) > self._limits.batch_bytes_max
+            if batch and is_full:
                 answered = await self._submit(batch)
                 taken += answered
                 if answered < len(batch):
@@ -110,6 +110,10 @@ class Publisher:
         May take as long as a connection may. Not counted.
         """
         return await self._submit([encode_publish(topic.encode(), payload)], is_probe=True) == 1
+
+    def mend(self) -> None:
+        """The server has been proved to be there: try again with the next message, not with the next probe."""
+        self.is_broken = False
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -166,25 +170,32 @@ class Publisher:
 
     async def _send(self, batches: list[_Batch]) -> None:
         commands = [command for batch in batches for command in batch.commands]
-        patient = any(batch.is_probe for batch in batches)
+        limits = self._limits
+        within_s = limits.publish_within_s if self._connection.is_connected else limits.connect_within_s
         try:
-            async with asyncio.timeout(self._limits.connect_within_s if patient else self._limits.publish_within_s):
+            async with asyncio.timeout(within_s):
                 answers = await self._exchange(commands)
         except Exception as exc:
             # Of any kind: a publisher that ends would be worse than one that fails.
-            await self._break(f"cannot publish: {exc or 'no answer in time'}")
             for batch in batches:
                 _answer(batch, 0)
+            await self._break(f"cannot publish: {exc or 'no answer in time'}")
             return
         except BaseException:
             for batch in batches:
                 _answer(batch, 0)
             raise
         position = 0
+        is_probe_refused = False
         for batch in batches:
-            _answer(batch, sum(answers[position : position + len(batch.commands)]))
+            taken = sum(answers[position : position + len(batch.commands)])
             position += len(batch.commands)
-        if self.is_broken and all(answers):
+            _answer(batch, taken)
+            is_probe_refused |= batch.is_probe and not taken
+        if is_probe_refused:
+            # Another message that is refused is its own affair; a refused canary says that none is taken.
+            await self._break(self.last_error or "refused")
+        elif self.is_broken:
             self.is_broken = False
             _log.info("publishing to Redis at %s", self._endpoint)
 
@@ -196,7 +207,7 @@ class Publisher:
             if not was_connected:
                 raise
             # The server was away and is back, which only using the connection tells: doubled rather than lost.
-            await self._connection.disconnect(nowait=True)
+            await self._disconnect()
             return await self._exchange_once(commands)
 
     async def _exchange_once(self, commands: list[bytes]) -> list[bool]:
@@ -217,13 +228,18 @@ class Publisher:
 
     async def _break(self, reason: str) -> None:
         self._note(reason)
-        # Its answers would be out of step with the next commands.
-        await self._connection.disconnect(nowait=True)
+        was_broken, self.is_broken = self.is_broken, True
         self._fail_waiting()
-        if not self.is_broken:
-            self.is_broken = True
+        # Its answers would be out of step with the next commands.
+        await self._disconnect()
+        if not was_broken:
             _log.warning("not publishing to Redis at %s: %s", self._endpoint, reason)
             self._on_broken()
+
+    async def _disconnect(self) -> None:
+        # Whatever its socket says to that: the next command connects anew.
+        with contextlib.suppress(Exception):
+            await self._connection.disconnect(nowait=True)
 
     def _fail_waiting(self) -> None:
         waiting, self._waiting = self._waiting, deque()

@@ -110,7 +110,7 @@ class RedisBroker:
 
     def _on_up(self, is_up: bool) -> None:
         if is_up:
-            # The publisher need not wait for the next canary to learn that the server is back.
+            self._publisher.mend()
             self._sing_soon()
         try:
             self._on_connection(is_up)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 
@@ -93,10 +93,9 @@ class SubscriberProtocol(asyncio.Protocol):
     # -- called by the loop ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream is what was asked for
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         if self._is_over:
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         receiver, names, gets = self._receiver, self._names, self._gets

@@ -110,7 +110,7 @@ class Subscriber:
     async def close(self) -> None:
         """Let go of the server, and tell nobody. Idempotent."""
         runner, self._runner = self._runner, None
-        self._on_up = lambda _is_up: None
+        self._on_up = _tell_nobody
         if runner is not None:
             runner.cancel()
             await asyncio.wait([runner])
@@ -347,3 +347,7 @@ class Subscriber:
         if reason != self.last_error:
             _log.info("Redis at %s: %s", self._endpoint, reason)
         self.last_error = reason
+
+
+def _tell_nobody(_is_up: bool) -> None:
+    """Once closed."""
