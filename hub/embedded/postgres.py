@@ -16,11 +16,12 @@ from pathlib import Path
 
 import asyncpg
 
+from hub import clock
 from hub.embedded import endpoint
 from hub.embedded.account import Account
 from hub.embedded.configuration import HBA, postgres_configuration
 from hub.embedded.endpoint import HOST, Endpoint
-from hub.embedded.errors import PackageMissing, ServerFailed
+from hub.embedded.errors import DataDirectoryRefused, PackageMissing, ServerFailed
 from hub.embedded.logs import begin_log, last_words
 from hub.embedded.orphans import end_orphans
 from hub.embedded.process import Command, Ending, end, spawn
@@ -61,7 +62,6 @@ class Postgres:
         self._durable = durable
         self._programs = find_programs()
         self._cluster_dir = directory / "data"
-        self._new_cluster_dir = directory / "data.new"
         self._endpoint_path = directory / "server.json"
         self._stderr_path = directory / "postgres.log"
         self._endpoint: Endpoint | None = None
@@ -84,10 +84,13 @@ class Postgres:
         # Its account passes through this directory, and cannot list it.
         self._directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         await self.clear()
+        for stale in self._directory.glob("data.new-*"):
+            # Where the last run's initdb is still about to remove it itself, what is left now goes at the next start.
+            await asyncio.to_thread(shutil.rmtree, stale, ignore_errors=True)
         known = endpoint.recall(self._endpoint_path)
         self._endpoint = endpoint.choose_endpoint(known, another_port=another_port)
         self._write_configuration()
-        if not (self._cluster_dir / "PG_VERSION").exists():
+        if not self._has_cluster():
             endpoint.remember(self._endpoint_path, self._endpoint)
             await self._make_cluster()
         elif known is None:
@@ -160,15 +163,22 @@ class Postgres:
             # Its account reads them; there is no secret in them.
             path.chmod(0o644)
 
+    def _has_cluster(self) -> bool:
+        """Raises: `DataDirectoryRefused` where what is there cannot be one, and so is not ours to replace."""
+        if (self._cluster_dir / "PG_VERSION").exists():
+            return True
+        if self._cluster_dir.exists() and any(self._cluster_dir.iterdir()):
+            raise DataDirectoryRefused(
+                f"{self._cluster_dir} holds files but no cluster of PostgreSQL's (PG_VERSION is missing): "
+                "restore it, move it away, or give another --data-dir"
+            )
+        return False
+
     async def _make_cluster(self) -> None:
         """Make it aside and move it into place, so that a run that is killed here leaves nothing half made."""
-        await end_orphans("postgres", self._new_cluster_dir, _INITDB_ENDINGS)
-        for stale in (self._cluster_dir, self._new_cluster_dir):
-            if stale.exists():
-                # Without PG_VERSION it never was a cluster.
-                await asyncio.to_thread(shutil.rmtree, stale)
-        self._new_cluster_dir.mkdir(mode=0o700)
-        self._account.own(self._new_cluster_dir)
+        new_dir = self._directory / f"data.new-{clock.token(6)}"
+        new_dir.mkdir(mode=0o700)
+        self._account.own(new_dir)
         password_path = self._directory / "initdb.password"
         password_path.unlink(missing_ok=True)
         password_path.touch(mode=0o600)
@@ -176,7 +186,7 @@ class Postgres:
         self._account.own(password_path)
         arguments = (
             str(self._programs / "initdb"),
-            "--pgdata", str(self._new_cluster_dir),
+            "--pgdata", str(new_dir),
             "--username", ROLE, "--pwfile", str(password_path), "--auth", "scram-sha-256",
             # The same order and case rules on every machine, whatever its C library is.
             "--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8",
@@ -187,7 +197,7 @@ class Postgres:
             await self._run(Command(arguments, self._account, self._stderr_path, _INITDB_ENDINGS))
         finally:
             password_path.unlink()
-        self._new_cluster_dir.rename(self._cluster_dir)
+        new_dir.rename(self._cluster_dir)
 
     async def _set_password(self) -> None:
         """Where the file with the password was lost, but the data were not: no server runs, so set it without one."""

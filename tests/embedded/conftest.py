@@ -6,14 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.harness import anyone_works
+from hub import clock
+from tests.embedded.harness import Words, anyone_works
 
 
 @pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """A data directory; nothing may run in it when the test is over."""
+def new_data_dir() -> Iterator[Path]:
+    """A data directory without anything; nothing may run in it when the test is over."""
     with tempfile.TemporaryDirectory(prefix="hub-test-") as directory:
         data_dir = Path(directory).resolve() / "data of a hub"
         data_dir.mkdir()
         yield data_dir
         assert not anyone_works(data_dir)
+
+
+@pytest.fixture(scope="session")
+def used_data_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hub-test-") as directory:
+        yield Path(directory).resolve() / "data of a hub"
+
+
+@pytest.fixture
+def data_dir(used_data_dir: Path) -> Iterator[Path]:
+    """A data directory that other tests have used before; nothing may run in it when the test is over."""
+    yield used_data_dir
+    assert not anyone_works(used_data_dir)
+
+
+@pytest.fixture
+def words() -> Words:
+    """What this test writes into a database, apart from what others did."""
+    return Words(f"words_{clock.token(6).lower().replace('-', '_')}")

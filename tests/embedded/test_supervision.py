@@ -14,18 +14,18 @@ from hub.embedded.endpoint import HOST
 from hub.embedded.errors import ServerFailed
 from hub.embedded.supervisor import ServerStatistics, Supervisor
 from hub.embedded.valkey import Valkey
-from tests.embedded.harness import account, bounded, ping, read, services, until, works, write
+from tests.embedded.harness import Words, account, bounded, ping, services, until, works
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGINT])
 @bounded
 async def test_a_postgres_that_dies_comes_back_on_its_url_with_all_that_was_committed(
-    data_dir: Path, number: signal.Signals, caplog: pytest.LogCaptureFixture
+    data_dir: Path, words: Words, number: signal.Signals, caplog: pytest.LogCaptureFixture
 ):
     servers = services(data_dir, valkey=False)
     async with servers as urls:
         assert urls.database_url is not None
-        await write(urls.database_url, "before")
+        await words.write(urls.database_url, "before")
         # A backend that works on does not keep the next server from starting.
         busy = await asyncpg.connect(urls.database_url)
         first = _postgres(servers)
@@ -33,8 +33,8 @@ async def test_a_postgres_that_dies_comes_back_on_its_url_with_all_that_was_comm
         os.kill(first.pid, number)
         await until(lambda: _postgres(servers).restarts == 1 and _postgres(servers).is_answering)
         busy.terminate()
-        await write(urls.database_url, "since")
-        assert await read(urls.database_url) == ["before", "since"]
+        await words.write(urls.database_url, "since")
+        assert await words.read(urls.database_url) == ["before", "since"]
         assert await servers.start() == urls
         assert _postgres(servers).pid != first.pid
         assert _postgres(servers).port == first.port
@@ -52,7 +52,7 @@ async def test_a_valkey_that_dies_again_and_again_comes_back_each_time(data_dir:
             assert now.pid is not None
             os.kill(now.pid, signal.SIGKILL)
             await until(lambda times=times: _is_back(servers.statistics().valkey, times))
-            assert await ping(urls.redis_url or "")
+            assert await ping(urls.redis_url)
 
 
 @bounded
