@@ -16,7 +16,7 @@ BEGIN
             WHEN insufficient_privilege THEN
                 RAISE EXCEPTION 'the role hub_serve is missing, and % may not create it', current_user
                     USING ERRCODE = 'insufficient_privilege',
-                          HINT = 'As a superuser: CREATE ROLE hub_serve NOLOGIN; GRANT hub_serve TO ' || current_user;
+                          HINT = 'As a superuser: CREATE ROLE hub_serve NOLOGIN; GRANT hub_serve TO ' || quote_ident(current_user);
         END;
     END LOOP;
     IF existing.rolsuper OR existing.rolbypassrls THEN
@@ -37,6 +37,10 @@ BEGIN
             EXECUTE 'GRANT hub_serve TO CURRENT_USER' || CASE WHEN since_16 THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END;
         EXCEPTION
             WHEN unique_violation THEN NULL;  -- another database was first
+            WHEN insufficient_privilege THEN
+                RAISE EXCEPTION '% may not become hub_serve', current_user
+                    USING ERRCODE = 'insufficient_privilege',
+                          HINT = 'As a superuser: GRANT hub_serve TO ' || quote_ident(current_user);
         END;
     END LOOP;
 END

@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Protocol
+from weakref import WeakSet
 
 import asyncpg
 import msgspec
@@ -50,6 +51,16 @@ class Tx(Protocol):
     async def fetchval(self, query: str, *args: Any) -> Any: ...
 
 
+class _Connection(asyncpg.Connection):
+    """asyncpg's, which also knows whether a transaction has it."""
+
+    is_taken = False
+
+    def take(self, *, is_taken: bool) -> None:
+        # A method, since the pool's proxy passes calls on, but no assignment.
+        self.is_taken = is_taken
+
+
 class PoolStatistics(msgspec.Struct, frozen=True):
     """`size` connections are open, `idle` of them free, `max` allowed, `waiting` callers want one."""
 
@@ -62,8 +73,11 @@ class PoolStatistics(msgspec.Struct, frozen=True):
 class Database:
     """PostgreSQL as the hub uses it. Made without connecting, so that a node starts while PostgreSQL is away."""
 
-    def __init__(self, pool: Any, *, acquire_s: float, limits: tuple[str, str, str]) -> None:
+    def __init__(
+        self, pool: Any, connections: WeakSet[_Connection], *, acquire_s: float, limits: tuple[str, str, str]
+    ) -> None:
         self._pool = pool
+        self._connections = connections
         self._acquire_s = acquire_s
         self._limits = limits
         self._waiting = 0
@@ -87,8 +101,15 @@ class Database:
         `statement_cache` is 0 behind a transaction pooler. A process that is stopped within a
         transaction holds its locks for `idle_in_transaction_timeout_s`, then PostgreSQL ends it.
         """
+        connections: WeakSet[_Connection] = WeakSet()
+
+        async def prepare(connection: _Connection) -> None:
+            connections.add(connection)
+            await _prepare(connection)
+
         pool = await asyncpg.create_pool(
             url,
+            connection_class=_Connection,
             min_size=0,
             max_size=pool_max,
             max_inactive_connection_lifetime=300,
@@ -97,11 +118,11 @@ class Database:
             statement_cache_size=statement_cache,
             # Nothing outlives a transaction, so there is nothing to reset: this saves a round trip each.
             reset=_nothing_to_reset,
-            init=_prepare,
+            init=prepare,
             server_settings={"application_name": "hub"},
         )
         limits = (_in_ms(statement_timeout_s), _in_ms(lock_timeout_s), _in_ms(idle_in_transaction_timeout_s))
-        return cls(pool, acquire_s=acquire_s, limits=limits)
+        return cls(pool, connections, acquire_s=acquire_s, limits=limits)
 
     def transaction(self, tenant_id: str) -> AbstractAsyncContextManager[Tx]:
         """A transaction (READ COMMITTED) that sees one tenant's rows and no others.
@@ -124,8 +145,11 @@ class Database:
 
     async def ping(self) -> None:
         """Return where PostgreSQL takes writes now and the schema is there. Raises `DatabaseUnavailable`."""
-        async with self.system() as tx:
-            await tx.fetchval("SELECT hub_epoch()")
+        try:
+            async with self.system() as tx:
+                await tx.fetchval("SELECT hub_epoch()")
+        except asyncpg.PostgresError as error:
+            raise DatabaseUnavailable(f"the schema is not there: {error}") from error
 
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(
@@ -198,13 +222,15 @@ class Database:
             raise DatabaseUnavailable("the pool is closed")
         self._waiting += 1
         try:
-            return await self._pool.acquire(timeout=self._acquire_s)
+            connection = await self._pool.acquire(timeout=self._acquire_s)
         except TimeoutError as error:
             raise DatabaseUnavailable(f"no connection to PostgreSQL within {self._acquire_s:g} s") from error
         except _DRIVER_ERRORS as error:
             raise DatabaseUnavailable(f"no connection to PostgreSQL: {type(error).__name__}") from error
         finally:
             self._waiting -= 1
+        connection.take(is_taken=True)
+        return connection
 
     async def _in_peace(self, ending: Coroutine[Any, Any, None]) -> None:
         # In a task of its own, so that a caller who is cancelled (again) does not leave a transaction open.
@@ -215,9 +241,11 @@ class Database:
 
     async def _abandon(self, connection: Any, error: BaseException) -> None:
         if isinstance(error, TimeoutError):
-            # The server's own timeout came first, were it there: others in the pool lead to the same silence.
+            # The server's own timeout came first, were it there: the free ones lead to the same silence.
             connection.terminate()
-            await self._pool.expire_connections()
+            for other in list(self._connections):
+                if not other.is_taken:
+                    other.terminate()
         elif not _is_lost(connection):
             try:
                 async with asyncio.timeout(_CLEAN_UP_S):
@@ -228,6 +256,8 @@ class Database:
 
     async def _release(self, connection: Any) -> None:
         try:
+            if not _is_lost(connection):
+                connection.take(is_taken=False)
             await self._pool.release(connection, timeout=_CLEAN_UP_S)
         except _DRIVER_ERRORS:
             # The pool has thrown it away by itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from hub.store import migrations
 from hub.store.errors import DatabaseUnavailable
 from hub.store.migrations import Applied, Migration, MigrationError, bundled, migrate, ordered, pending, status
+from hub.store.partitions import drop_behind, make_ahead
+from hub.store.pool import Database
 from tests.conftest import Databases
 from tests.store.catalog import schema_of
 
@@ -149,6 +152,46 @@ async def test_two_databases_make_the_role_of_their_cluster_at_once(databases: D
     with databases.fresh(migrated=False) as one, databases.fresh(migrated=False) as other:
         applied: list[list[Applied]] = await asyncio.gather(migrate(one), migrate(other))
         assert [len(each) for each in applied] == [len(bundled())] * 2
+
+
+async def test_an_owner_without_other_powers_migrates_serves_and_keeps_the_days(databases: Databases):
+    with databases.fresh(migrated=False) as url:
+        parts = urlsplit(url)
+        name = f"hub_owner_{parts.path[-6:].strip('/_')}"
+        owner_url = parts._replace(netloc=f"{name}:x@{parts.netloc.rpartition('@')[2]}").geturl()
+        await _execute(url, f"CREATE ROLE {name} LOGIN PASSWORD 'x'; ALTER DATABASE {parts.path[1:]} OWNER TO {name}")
+        try:
+            if "hub_serve" in await _roles(url):
+                with pytest.raises(
+                    MigrationError, match=f"{name} may not become hub_serve .*GRANT hub_serve TO {name}"
+                ):
+                    await migrate(owner_url)
+            else:
+                with pytest.raises(
+                    MigrationError, match=f"the role hub_serve is missing, and {name} may not create it"
+                ):
+                    await migrate(owner_url)
+                await _execute(url, "CREATE ROLE hub_serve NOLOGIN")
+            await _execute(url, f"GRANT hub_serve TO {name}")
+            assert len(await migrate(owner_url)) == len(bundled())
+            database = await Database.connect(owner_url)
+            try:
+                await database.ping()
+                assert len(await make_ahead(database, 8)) == 1
+            finally:
+                await database.close()
+            await _execute(owner_url, "CREATE TABLE events_20200101 (LIKE events)")
+            assert await drop_behind(owner_url, 7) == ["events_20200101"]
+        finally:
+            await _execute(url, f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+async def _roles(url: str) -> set[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
+    finally:
+        await connection.close()
 
 
 async def _execute(url: str, statement: str) -> None:
