@@ -73,6 +73,14 @@ def test_no_character_of_a_cursor_can_be_changed(data: st.DataObject):
     assert refused(CURSORS, ThingList(cursor=cursor[:at] + other + cursor[at + 1 :]))
 
 
+@given(st.data())
+def test_a_cursor_has_one_spelling(data: st.DataObject):
+    cursor = CURSORS.cursor(ThingList(), (NOON, 5))
+    at = data.draw(st.integers(0, len(cursor)))
+    more = data.draw(st.sampled_from(["=", "\n", " ", ".", "=="]))
+    assert refused(CURSORS, ThingList(cursor=cursor[:at] + more + cursor[at:]))
+
+
 def test_pages_follow_one_another_to_the_last():
     rows = [(NOON, number) for number in range(5)]
     query: PageQuery = ThingList(limit=2)

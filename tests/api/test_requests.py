@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.request import idempotency_of
 from api.route import Idempotency
 from hub.app import errors
 from hub.store.errors import DatabaseUnavailable
@@ -221,6 +222,9 @@ async def test_head_is_get_without_its_body(toy: Toy):
     assert head.content == b""
     assert head.headers["content-length"] == get.headers["content-length"]
     assert toy.last.method == "GET"
+    # The client above drops a body by itself.
+    messages = await asked(toy, "HEAD", {})
+    assert [message["body"] for message in messages[1:]] == [b""]
 
 
 async def test_options_says_what_a_path_takes_without_a_token(toy: Toy):
@@ -358,46 +362,50 @@ async def test_a_body_over_its_bound_is_refused_as_soon_as_that_is_known(
     assert (await toy.client.post(f"{V1}/{path}", content=b" " * bytes_max, headers=headers)).status_code == 400
 
 
-async def test_a_body_that_does_not_come_is_given_up(toy: Toy):
-    never = asyncio.Event()
-    sent: list[Any] = []
-
+async def test_a_body_that_says_it_is_too_large_is_not_read(toy: Toy):
     async def receive():
-        await never.wait()
+        raise AssertionError
 
-    async def send(message: Any):
-        sent.append(message)
+    for length in ("1001", "9" * 5000):
+        headers = {"content-length": length, "content-type": "application/json"}
+        assert (await asked(toy, "POST", headers, receive))[0]["status"] == 413
 
-    await toy.app(scope_of("POST", {"content-length": "5", "content-type": "application/json"}), receive, send)
-    assert sent[0]["status"] == 408
+
+async def test_a_body_that_does_not_come_is_given_up(toy: Toy):
+    async def receive():
+        await asyncio.Event().wait()
+
+    headers = {"content-length": "5", "content-type": "application/json"}
+    assert (await asked(toy, "POST", headers, receive))[0]["status"] == 408
 
 
 async def test_a_caller_that_goes_away_is_not_answered(toy: Toy):
-    sent: list[Any] = []
-
     async def receive():
         return {"type": "http.disconnect"}
 
-    async def send(message: Any):
-        sent.append(message)
-
-    await toy.app(scope_of("POST", {"content-length": "5", "content-type": "application/json"}), receive, send)
-    assert sent == []
+    assert await asked(toy, "POST", {"content-length": "5", "content-type": "application/json"}, receive) == []
     assert toy.registry.get_sample_value(
         "hub_http_requests_total", {"method": "POST", "route": f"{V1}/things", "status": "499"}
     )
 
 
-def scope_of(method: str, headers: dict[str, str]) -> dict[str, Any]:
+async def asked(toy: Toy, method: str, headers: dict[str, str], receive: Any = None) -> list[dict[str, Any]]:
+    """What is sent to a request of `/things` by a server that leaves everything to the application."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any):
+        sent.append(message)
+
     headers = {"authorization": "Bearer agent"} | headers
-    return {
+    scope = {
         "type": "http",
         "method": method,
         "path": f"{V1}/things",
-        "raw_path": f"{V1}/things".encode(),
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }
+    await toy.app(scope, receive, send)
+    return sent
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"", 200), (b"{}", 200), (b'{"before": 5}', 200), (b"null", 422)])
@@ -435,6 +443,14 @@ async def test_an_idempotency_key_comes_with_the_fingerprint_of_its_bytes(toy: T
     headers = {"content-type": "application/json", "idempotency-key": "k-1"}
     await toy.client.post(f"{V1}/things", content=body, headers=headers)
     assert toy.last.idempotency == Idempotency("k-1", sha256(body).digest())
+
+
+def test_a_fingerprint_is_also_of_the_query():
+    prints = [
+        idempotency_of({b"idempotency-key": b"k"}, query, body)
+        for query, body in ((b"", b"a"), (b"q", b"a"), (b"q", b""))
+    ]
+    assert len({one.fingerprint for one in prints if one}) == 3
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "\u00fc"])

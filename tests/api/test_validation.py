@@ -28,6 +28,7 @@ class Everything(RequestBody, kw_only=True):
     number: Annotated[float, msgspec.Meta(ge=0, lt=10)] = 0
     flag: bool = False
     choice: Literal["a", "b"] = "a"
+    level: Literal[1, 2] = 1
     days: Annotated[list[Annotated[int, msgspec.Meta(ge=0, le=6)]], msgspec.Meta(min_length=1)] | None = None
     channels: frozenset[Channel] = frozenset()
     inner: Inner | None = None
@@ -97,6 +98,7 @@ def test_a_rule_of_the_whole_is_named_at_the_whole():
         ({"title": "x", "number": 10}, "$.number", "a number, at least 0 and less than 10"),
         ({"title": "x", "number": True}, "$.number", "a number"),
         ({"title": "x", "flag": 1}, "$.flag", "true or false"),
+        ({"title": "x", "level": True}, "$.level", "1, 2"),
         ({"title": "x", "days": []}, "$.days", "at least 1 item"),
         ({"title": "x", "days": [0, 7]}, "$.days[1]", "at most 6"),
         ({"title": "x", "channels": ["fax"]}, "$.channels[0]", "email, in_app, push"),
