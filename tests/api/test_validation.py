@@ -212,7 +212,7 @@ bodies = st.fixed_dictionaries(
 
 
 @given(st.one_of(bodies, values))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_walk_and_the_decoder_agree_on_everything(value: Any):
     text = json.dumps(value)
     body = text.encode()
