@@ -193,9 +193,7 @@ async def _apply(connection: Tx, migration: Migration) -> Applied:
     except asyncpg.PostgresError as error:
         if judged(error) is not None:
             raise
-        hint: str | None = getattr(error, "hint", None)
-        raise MigrationError(
-            f"migration {migration.name} failed and was undone: {error}{f' ({hint})' if hint else ''}"
-        ) from error
+        reason = " ".join(str(error).split())  # with its hint, which asyncpg puts on a line of its own
+        raise MigrationError(f"migration {migration.name} failed and was undone: {reason}") from error
     _log.info("applied migration %s", migration.name)
     return Applied(migration.version, migration.name, migration.checksum, applied_at)
