@@ -18,7 +18,7 @@ from hub.embedded.orphans import end_orphans
 from hub.embedded.process import Command, Ending
 
 _PROGRAM = "valkey-server"
-_ANSWER_WITHIN_S = 2.0
+_ANSWER_WITHIN_S = 1.0
 _ENDINGS = (Ending(signal.SIGTERM, 5.0),)
 
 # A subscriber that is cut costs its node a new subscription of every topic, and a sweep. So it is for one that has

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from hub import clock
+from tests.conftest import fast_directory
 from tests.embedded.harness import Words, anyone_works
 
 
 @pytest.fixture
 def new_data_dir() -> Iterator[Path]:
     """A data directory without anything; nothing may run in it when the test is over."""
-    with tempfile.TemporaryDirectory(prefix="hub-test-") as directory:
+    with tempfile.TemporaryDirectory(prefix="hub-test-", dir=fast_directory()) as directory:
         data_dir = Path(directory).resolve() / "data of a hub"
         data_dir.mkdir()
         yield data_dir
@@ -22,7 +23,7 @@ def new_data_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def used_data_dir() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="hub-test-") as directory:
+    with tempfile.TemporaryDirectory(prefix="hub-test-", dir=fast_directory()) as directory:
         yield Path(directory).resolve() / "data of a hub"
 
 
