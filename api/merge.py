@@ -35,8 +35,10 @@ class Patch(Generic[T]):
         """The members that it names, whether it changes them or not."""
         return frozenset(self._raw)
 
-    def apply(self, current: T) -> T:
+    def apply(self, current: T, defaults: T | None = None) -> T:
         """`current` after the patch. May be called again; neither is changed.
+
+        What is taken away takes its default: that of `defaults`, else that of the type.
 
         Raises:
             Invalid: the result is not acceptable; with every violation, by its path in the document.
@@ -45,6 +47,8 @@ class Patch(Generic[T]):
             document = merged(msgspec.to_builtins(current), self._raw)
         except RecursionError:
             raise Invalid([("$", "Must not be nested so deeply.")]) from None
+        if defaults is not None:
+            document = {**cast("dict[str, Any]", msgspec.to_builtins(defaults)), **document}
         return self._validator.convert(document)
 
 

@@ -27,12 +27,10 @@ from hub.store.pool import Tx
 
 
 class Page(msgspec.Struct):
-    """One page, newest first. `next_after` names the last row where there may be more."""
+    """One page, newest first: at most as many as were asked for. `total` only where it was asked for."""
 
     items: list[Notification]
-    next_after: tuple[datetime, int] | None
     total: int | None
-    counts: Counts
 
 
 class Figures(msgspec.Struct):
@@ -71,7 +69,7 @@ async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_t
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         rows = await notifications.read_page(tx, caller.tenant_id, user_id, asked)
         total = await notifications.count_page(tx, caller.tenant_id, user_id, asked) if with_total else None
-    return Outcome(_page(rows, asked, total, standing.counts), None, Position(standing.epoch, standing.head))
+    return Outcome(Page([shown(row) for row in rows], total), None, Position(standing.epoch, standing.head))
 
 
 async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page]:
@@ -81,7 +79,7 @@ async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: b
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         rows = await notifications.read_unread_page(tx, caller.tenant_id, user_id, asked)
     total = standing.counts.unread if with_total else None
-    return Outcome(_page(rows, asked, total, standing.counts), None, Position(standing.epoch, standing.head))
+    return Outcome(Page([shown(row) for row in rows], total), None, Position(standing.epoch, standing.head))
 
 
 async def read_notification(deps: Deps, caller: Caller, notification_id: int) -> Outcome[Notification]:
@@ -142,8 +140,3 @@ async def _known_row(tx: Tx, caller: Caller, notification_id: int) -> Row:
     if row is None or not is_known_to(caller, row):
         raise NotFound("There is no such notification.")
     return row
-
-
-def _page(rows: list[Row], asked: Asked, total: int | None, counts: Counts) -> Page:
-    last = rows[-1] if len(rows) == asked.limit else None
-    return Page([shown(row) for row in rows], None if last is None else (last.created_at, last.id), total, counts)

@@ -1,0 +1,14 @@
+"""Every declared route of the API."""
+
+from __future__ import annotations
+
+from api.route import Route
+from api.routes.credentials import CREDENTIALS
+from api.routes.notifications import NOTIFICATIONS
+from api.routes.own import OWN
+from api.routes.preferences import PREFERENCES
+
+
+def api_routes() -> list[Route]:
+    """What `BASE` serves."""
+    return [*NOTIFICATIONS, *OWN, *PREFERENCES, *CREDENTIALS]
