@@ -179,7 +179,7 @@ class Publisher:
             # Of any kind: a publisher that ends would be worse than one that fails.
             for batch in batches:
                 _answer(batch, 0)
-            await self._break(f"cannot publish: {exc or 'no answer in time'}")
+            await self._break(f"cannot publish: {str(exc) or 'no answer in time'}")
             return
         except BaseException:
             for batch in batches:

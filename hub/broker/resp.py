@@ -100,6 +100,7 @@ class SubscriberProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         receiver, names, gets = self._receiver, self._names, self._gets
         on_message = receiver.on_message
+        heard = answered = 0
         try:
             self._reader.feed(data)
             while (reply := gets()) is not False:
@@ -109,18 +110,21 @@ class SubscriberProtocol(asyncio.Protocol):
                     and reply[0] == _MESSAGE
                     and (topic := names.get(reply[1])) is not None
                 ):
-                    self.received += 1
+                    heard += 1
                     try:
                         on_message(topic, reply[2])
                     except Exception as failure:
                         receiver.on_failure(topic, failure)
                 elif not self._is_over:
+                    answered += 1
                     receiver.on_reply(reply)
         except hiredis.ProtocolError as exc:
             self._lose(f"not the Redis protocol: {exc}")
             return
-        # Only one reply can be incomplete, so this is the size of one message.
-        self._partial = self._partial + len(data) if self._reader.has_data() else 0
+        finally:
+            self.received += heard
+        # What has come since the last reply that was whole.
+        self._partial = 0 if heard or answered else self._partial + len(data)
         if self._partial > self._partial_max:
             self._lose(f"a message of more than {self._partial_max} bytes")
 

@@ -114,7 +114,8 @@ class Subscriber:
         if runner is not None:
             runner.cancel()
             await asyncio.wait([runner])
-        self._lose("closed")
+        self.is_up = False
+        self._lose("closed by this node")
 
     # -- topics ------------------------------------------------------------------------------------------------------
 
@@ -291,7 +292,7 @@ class Subscriber:
         except Exception as exc:
             # Whatever it was (no such name, refused, no answer, a bad certificate): the next attempt may succeed.
             link.abort()
-            self._note(f"cannot connect: {exc or 'no answer in time'}")
+            self._note(f"cannot connect: {str(exc) or 'no answer in time'}")
         except BaseException:
             link.abort()
             raise
