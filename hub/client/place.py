@@ -58,11 +58,12 @@ class Place:
     def welcome(self, frame: Mapping[str, Any]) -> bool:
         """Take the server's answer to `hello`. False where what the client keeps goes on from where it was.
 
-        True where it does not (`fresh`, `reset`): the client drops its state and loads over REST.
+        True where it does not (`fresh`, `reset`, or a replay that does not begin here): the client drops its
+        state and loads over REST.
         """
         counts = msgspec.convert(frame["counts"], Counts) if frame.get("counts") is not None else None
-        if frame["resume"] == "replay" and frame["epoch"] == self.epoch:
-            self.advance(frame["cursor"])
+        is_here = frame["epoch"] == self.epoch and self.cursor is not None and frame["cursor"] <= self.cursor
+        if frame["resume"] == "replay" and is_here:
             # The figures are as of the head, ahead of the events that are still to come.
             self.count(frame["head"], counts)
             return False

@@ -232,6 +232,32 @@ def test_an_older_event_changes_nothing() -> None:
     state = reduce(load([], 0), event(5, CREATED, row(1, title="new")))
     assert reduce(state, event(4, "notification.updated", row(1, title="old"))).items == state.items
     assert reduce(state, event(4, "notification.deleted", {"id": 1})).items == state.items
+    assert reduce(state, event(4, CREATED, row(1, title="old"))).items == state.items
+
+
+def test_what_rest_brought_already_is_not_done_to_its_rows_again() -> None:
+    state = load([row(1)], 20)
+    after = reduce(state, event(15, READ_ALL, {"before_seq": 20, "count": 1}))
+    assert (after.items, after.is_stale) == (state.items, False)
+    assert reduce(state, event(15, "inbox.erased", {})).items == state.items
+
+
+def test_a_late_birth_tells_when_a_row_of_rest_went_live() -> None:
+    state = reduce(load([row(1), row(2)], 10), event(8, CREATED, row(1, title="as it was born")))
+    assert state.rows == load([row(2), row(1)], 10).rows
+    for before, is_read in ((8, True), (7, False)):
+        one = reduce(reduce(load([row(1)], 10), event(8, CREATED, row(1))), event(12, READ_ALL, {"before_seq": before}))
+        assert (one.rows[0]["is_read"], one.is_stale) == (is_read, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [(READ_ALL, {"before_seq": 2}), (SEEN, {"before_seq": 2}), (CLEANED, {"created_before": "2030-01-01T00:00:00Z"})],
+)
+def test_what_is_held_is_touched_by_nothing_that_touches_all(kind: str, data: Any) -> None:
+    snoozed = row(1, held_until="2027-01-01T00:00:00Z")
+    state = reduce(load([row(1)], 1), event(2, "notification.updated", snoozed))
+    assert reduce(state, event(3, kind, data, Counts())).items == state.items
 
 
 def test_a_row_of_rest_whose_birth_is_not_known_makes_a_read_all_before_it_stale() -> None:

@@ -114,6 +114,12 @@ def test_a_replay_of_another_epoch_is_no_replay() -> None:
     assert welcome(place, "replay", 10, 14, epoch="e2")
 
 
+def test_a_replay_that_begins_further_on_is_no_replay() -> None:
+    place = Place("e1", 10)
+    assert welcome(place, "replay", 12, 14)
+    assert welcome(Place(), "replay", 0, 14)
+
+
 def test_numbers_of_the_other_history_do_not_hold_back_its_counts() -> None:
     place = Place("e1", 100)
     place.offer(101, 101, counts=Counts(unread=50))
