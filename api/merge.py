@@ -44,12 +44,17 @@ class Patch(Generic[T]):
             Invalid: the result is not acceptable; with every violation, by its path in the document.
         """
         try:
-            document = merged(msgspec.to_builtins(current), self._raw)
+            document = merged(_document(current), self._raw)
         except RecursionError:
             raise Invalid([("$", "Must not be nested so deeply.")]) from None
         if defaults is not None:
-            document = {**cast("dict[str, Any]", msgspec.to_builtins(defaults)), **document}
+            document = {**_document(defaults), **document}
         return self._validator.convert(document)
+
+
+def _document(value: Any) -> dict[str, Any]:
+    # By way of JSON, which has arrays where the value has tuples.
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def merged(target: Any, patch: Any) -> Any:

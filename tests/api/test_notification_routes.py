@@ -179,6 +179,7 @@ async def test_preferences_get_change_put_works(site: Site):
     put = await site.call("agent-61", "PUT", "/notifications/preferences", {**got.json(), "timezone": "Asia/Kolkata"})
     assert (put.status_code, put.json()["timezone"]) == (200, "Asia/Kolkata")
     patched = await site.call("agent-61", "PATCH", "/notifications/preferences", {"locale": "de", "timezone": None})
+    assert patched.status_code == 200, patched.text
     assert (patched.json()["timezone"], patched.json()["locale"]) == ("UTC", "de")
     left_out = await site.call("agent-61", "PUT", "/notifications/preferences", {})
     assert left_out.json() == got.json()
