@@ -1,0 +1,131 @@
+"""No statement of the hub scans a large table: every named query, and what the functions across tenants run.
+
+The plans are generic ones, made without knowing the parameters, since that is
+what a prepared statement comes to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from importlib import resources
+from typing import Any
+
+import asyncpg
+import pytest
+
+from hub.store.sql import queries
+from tests.conftest import Databases
+
+AGGREGATES = sorted(
+    file.name.removesuffix(".sql")
+    for file in resources.files("hub.store").joinpath("queries").iterdir()
+    if file.name.endswith(".sql")
+)
+STATEMENTS = [(aggregate, name) for aggregate in AGGREGATES for name in queries(aggregate)]
+
+FILL = """
+INSERT INTO user_streams (tenant_id, user_id) SELECT t, u FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
+INSERT INTO notification_preferences (tenant_id, user_id)
+    SELECT t, u FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
+INSERT INTO contacts (tenant_id, user_id, channel, address)
+    SELECT t, u, 'email', u || '@example.org' FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
+INSERT INTO people (tenant_id, user_id, external_id)
+    SELECT t, u, 'x' || u FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
+INSERT INTO push_subscriptions (tenant_id, user_id, endpoint, p256dh, auth)
+    SELECT t, u, 'https://push/' || u, '', '' FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
+INSERT INTO notifications (tenant_id, id, user_id, type, title, message, category, priority, state, live_seq,
+        hold_reason, due_at, expires_at, collapse_key, related_entity_type, related_entity_id, is_read, read_at,
+        created_at)
+    SELECT CASE WHEN n % 2 = 0 THEN 'a' ELSE 'b' END, n, n % 2000 + 1, 'system', 't', 'm', 'c' || n % 20,
+           (ARRAY['critical', 'high', 'normal', 'low'])[n % 4 + 1], CASE WHEN n % 50 < 2 THEN 'held' ELSE 'live' END, n,
+           CASE WHEN n % 50 < 2 THEN 'quiet' END,
+           CASE WHEN n % 50 < 2 THEN clock_timestamp() + interval '1 hour' * (n % 900 - 2) END,
+           CASE WHEN n % 10 = 0 THEN clock_timestamp() + interval '1 hour' * (n % 900 - 2) END,
+           CASE WHEN n % 5 = 0 THEN 'key' || n % 977 END, 'task', (n % 999)::text, n % 50 >= 9,
+           CASE WHEN n % 50 >= 9 THEN clock_timestamp() END, clock_timestamp() - interval '1 minute' * n
+    FROM generate_series(1, 40000) n;
+INSERT INTO notification_delivery (tenant_id, notification_id, user_id, channel, status, sent_at)
+    SELECT tenant_id, id, user_id, 'email', CASE WHEN id % 50 = 0 THEN 'planned' ELSE 'sent' END, created_at
+    FROM notifications;
+INSERT INTO events (tenant_id, user_id, seq, kind, lane, at, tail)
+    SELECT t, u, s, 'k', s % 8, clock_timestamp() + interval '1 day' * (s % 9 - 1), ''
+    FROM unnest('{a,b}'::text[]) t, generate_series(1, 500) u, generate_series(1, 45) s;
+INSERT INTO idempotency_keys (tenant_id, user_id, method, path, key, fingerprint, created_at)
+    SELECT 'a', n % 2000, 'POST', '/', n::text, '', clock_timestamp() - interval '1 minute' * n
+    FROM generate_series(1, 20000) n;
+INSERT INTO audit_log (tenant_id, actor_id, actor_role, action, entity_type, entity_id)
+    SELECT 'a', n % 2000, 'agent', 'x', 'task', n::text FROM generate_series(1, 20000) n;
+INSERT INTO revocations (tenant_id, user_id, revoked_at)
+    SELECT 'a', n, clock_timestamp() - interval '1 minute' * n FROM generate_series(1, 5000) n;
+INSERT INTO api_keys (tenant_id, name, secret_hash) SELECT 'a', 'n', n::text::bytea FROM generate_series(1, 5000) n;
+"""
+LARGE = {
+    "user_streams", "events", "notifications", "notification_delivery", "notification_preferences", "contacts",
+    "people", "push_subscriptions", "idempotency_keys", "audit_log", "revocations", "api_keys",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large_url(databases: Databases, background_loop: Any) -> Iterator[str]:
+    with databases.fresh() as url:
+        background_loop.run(_fill(url))
+        yield url
+
+
+async def _fill(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(FILL)
+        await connection.execute("VACUUM ANALYZE")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def serving(large_url: str) -> AsyncIterator[Any]:
+    """A connection as hub_serve, for tenant a, that plans without knowing parameters."""
+    connection = await asyncpg.connect(large_url)
+    await connection.execute("SET ROLE hub_serve; SET hub.tenant_id = 'a'; SET plan_cache_mode = force_generic_plan")
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize(("aggregate", "name"), STATEMENTS, ids=[f"{one}.{two}" for one, two in STATEMENTS])
+async def test_a_statement_finds_its_rows_by_an_index(serving: Any, aggregate: str, name: str):
+    statement = queries(aggregate)[name]
+    await serving.execute(f"PREPARE it AS {statement}")
+    count = await serving.fetchval("SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'it'")
+    given = f"({', '.join(['NULL'] * count)})" if count else ""
+    plan = json.loads(await serving.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE it{given}"))
+    assert _scanned(plan[0]["Plan"]) & LARGE == set(), json.dumps(plan, indent=1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "SELECT * FROM hub_due_releases(50)",
+        "SELECT * FROM hub_due_expiries(50)",
+        "SELECT * FROM hub_sweep(array_fill('a'::text, '{50}'), ARRAY(SELECT generate_series(1, 50)), '{9}')",
+        "SELECT * FROM hub_revocations(clock_timestamp() - interval '5 minutes')",
+        "SELECT hub_forget_keys('300 hours', 50)",
+        "SELECT * FROM hub_lock_streams('a', ARRAY(SELECT generate_series(1, 50)))",
+    ],
+)
+async def test_a_function_finds_its_rows_by_an_index(serving: Any, large_url: str, call: str):
+    counts = "SELECT relname, seq_scan FROM pg_stat_user_tables"
+    before = dict(await serving.fetch(counts))
+    assert await serving.fetch(call)
+    await serving.execute("SELECT pg_stat_force_next_flush()")
+    after = dict(await serving.fetch(counts))
+    assert {table for table in LARGE if after[table] != before[table]} == set()
+
+
+def _scanned(node: dict[str, Any]) -> set[str]:
+    """The tables that a plan reads whole, partitions by their parent's name."""
+    found: set[str] = set()
+    if node["Node Type"] == "Seq Scan":
+        found.add("events" if node["Relation Name"].startswith("events_") else node["Relation Name"])
+    for child in node.get("Plans", []):
+        found |= _scanned(child)
+    return found
