@@ -204,7 +204,16 @@ class World:
 
 
 def draft(user_id: int, **fields: Any) -> Draft:
-    return Draft(**{"user_id": user_id, "type": "system", "title": "A title", "message": "A message", "created_by_key": 9, **fields})
+    return Draft(
+        **{
+            "user_id": user_id,
+            "type": "system",
+            "title": "A title",
+            "message": "A message",
+            "created_by_key": 9,
+            **fields,
+        }
+    )
 
 
 def once(key: str, fingerprint: bytes = b"same", path: str = "/api/v1/notifications") -> Once:
