@@ -33,6 +33,8 @@ _ANSWER_WITHIN_S = 5
 _ONE_SHOT_WITHIN_S = 120.0
 # Fast: sessions are ended, what they had not committed is rolled back. Then at once: the next start recovers.
 _ENDINGS = (Ending(signal.SIGINT, 20.0), Ending(signal.SIGQUIT, 5.0))
+# From src/include/utils/pidfile.h: the eighth line says what the server is about.
+_STATUS_LINE = 7
 _INITDB_ENDINGS = (Ending(signal.SIGTERM, 5.0),)
 
 
@@ -121,6 +123,14 @@ class Postgres:
             return False
         await connection.close(timeout=_ANSWER_WITHIN_S)
         return True
+
+    def is_ending(self) -> bool:
+        # After a plain `kill` it waits for its sessions to leave, which those of the hub's pools never do.
+        try:
+            lines = (self._cluster_dir / "postmaster.pid").read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            return False
+        return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() == "stopping"
 
     async def complete(self) -> None:
         """The database, where a run ended between the cluster and it."""

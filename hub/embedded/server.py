@@ -44,6 +44,10 @@ class Server(Protocol):
         """Whether it answers as ours: with its password. Never raises for one that does not; bounded in time."""
         ...
 
+    def is_ending(self) -> bool:
+        """Whether it takes no new connections because somebody else told it to end, and waits for the last old one."""
+        ...
+
     async def complete(self) -> None:
         """Make what a running server must hold besides its files. Idempotent."""
         ...

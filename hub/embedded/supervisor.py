@@ -25,6 +25,7 @@ _PORTS_MAX = 3
 # A crash recovery reads up to a gigabyte of WAL; that long a server may be silent before it counts as failed.
 _ANSWER_WITHIN_S = 120.0
 _PROBE_INTERVAL_S = 0.03
+_LOOK_INTERVAL_S = 1.0
 _BACKOFF_MIN_S = 0.1
 # A server that cannot start is tried for ever, but must not eat a processor.
 _BACKOFF_MAX_S = 5.0
@@ -122,7 +123,7 @@ class Supervisor:
         delay_s = _BACKOFF_MIN_S
         while self._process is not None:
             since = clock.monotonic()
-            status = await self._process.wait()
+            status = await self._wait(self._process)
             self._is_answering = False
             if clock.monotonic() - since > _WELL_AFTER_S:
                 delay_s = _BACKOFF_MIN_S
@@ -143,6 +144,18 @@ class Supervisor:
             except Exception:
                 log.exception("%s could not be started again", self._server.name)
                 await end(self._process, self._server.command().endings)
+
+    async def _wait(self, process: asyncio.subprocess.Process) -> int:
+        """Until it has ended, or helped it to where it was told to end by another and does not come to it."""
+        ended_signal = asyncio.ensure_future(process.wait())
+        try:
+            while not (await asyncio.wait([ended_signal], timeout=_LOOK_INTERVAL_S))[0]:
+                if self._server.is_ending():
+                    log.warning("%s was told to end by another than the hub; ending it", self._server.name)
+                    await end(process, self._server.command().endings)
+            return await ended_signal
+        finally:
+            ended_signal.cancel()
 
     def _why(self) -> str:
         words = self._server.last_words()

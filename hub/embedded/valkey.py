@@ -108,6 +108,10 @@ class Valkey:
         finally:
             await client.aclose()
 
+    def is_ending(self) -> bool:
+        # It waits for nobody.
+        return False
+
     async def complete(self) -> None:
         """Nothing: it holds nothing."""
 

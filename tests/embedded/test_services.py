@@ -16,6 +16,8 @@ from redis.exceptions import AuthenticationError
 
 from hub.embedded import EmbeddedServices, PackageMissing, ServerFailed
 from hub.embedded.endpoint import is_free
+from hub.embedded.postgres import Postgres
+from hub.embedded.valkey import Valkey
 from tests.embedded.harness import Words, anyone_works, bounded, ping, services, until, works
 
 
@@ -135,6 +137,30 @@ async def test_a_server_that_cannot_start_says_why_in_one_sentence_and_leaves_no
     version.write_text(right)
     async with services(data_dir) as urls:
         assert await ping(urls.redis_url)
+
+
+@bounded
+async def test_where_one_server_fails_the_start_of_the_other_is_given_up(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    begun_signal, given_up = asyncio.Event(), []
+
+    async def never(self: Valkey, *, another_port: bool = False) -> None:
+        begun_signal.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.append(self.name)
+
+    async def fail(self: Postgres, *, another_port: bool = False) -> None:
+        await begun_signal.wait()
+        raise ServerFailed("PostgreSQL did not start")
+
+    monkeypatch.setattr(Valkey, "prepare", never)
+    monkeypatch.setattr(Postgres, "prepare", fail)
+    with pytest.raises(ServerFailed):
+        await services(data_dir).start()
+    assert given_up == ["Valkey"]
 
 
 @bounded

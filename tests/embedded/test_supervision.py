@@ -17,7 +17,7 @@ from hub.embedded.valkey import Valkey
 from tests.embedded.harness import Words, account, bounded, ping, services, until, works
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGINT, signal.SIGTERM])
 @bounded
 async def test_a_postgres_that_dies_comes_back_on_its_url_with_all_that_was_committed(
     data_dir: Path, words: Words, number: signal.Signals, caplog: pytest.LogCaptureFixture
@@ -26,7 +26,7 @@ async def test_a_postgres_that_dies_comes_back_on_its_url_with_all_that_was_comm
     async with servers as urls:
         assert urls.database_url is not None
         await words.write(urls.database_url, "before")
-        # A backend that works on does not keep the next server from starting.
+        # A session that stays does not keep the server from going, nor the next from coming.
         busy = await asyncpg.connect(urls.database_url)
         first = _postgres(servers)
         assert first.pid is not None
