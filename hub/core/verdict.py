@@ -193,9 +193,8 @@ def judge(subject: Subject, preferences: Preferences, now: datetime) -> Verdict:
 
 
 def _ends_later(verdict: Verdict, than: Verdict) -> bool:
-    if verdict.action != "hold" or than.until is None:
-        return False
-    return verdict.until is None or verdict.until > than.until
+    # Without end is the latest, and stands first in its row: only quiet hours can be.
+    return verdict.until is not None and than.until is not None and verdict.until > than.until
 
 
 def explain(subject: Subject, preferences: Preferences, now: datetime) -> list[Finding]:

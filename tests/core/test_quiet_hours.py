@@ -181,6 +181,7 @@ BATCHES: list[tuple[str, Batch, str, str, str]] = [
     ("weekly over autumn", "weekly", BERLIN, "2026-10-20T07:00:00Z", "2026-10-26T08:00:00Z"),
     ("an hour that is skipped is at the gap", "hourly", LORD_HOWE, "2026-10-03T15:00:00Z", "2026-10-03T15:30:00Z"),
     ("and the next half an hour later", "hourly", LORD_HOWE, "2026-10-03T15:30:00Z", "2026-10-03T16:00:00Z"),
+    ("a skip may land on the hour", "hourly", "Asia/Pyongyang", "2018-05-04T14:40:00Z", "2018-05-04T15:00:00Z"),
     ("half an hour back is not on the hour", "hourly", LORD_HOWE, "2026-04-04T14:10:00Z", "2026-04-04T15:30:00Z"),
     ("an hour back is on the hour again", "hourly", BERLIN, "2026-10-25T00:10:00Z", "2026-10-25T01:00:00Z"),
     ("a day that is skipped has its batch at the skip", "daily", APIA, "2011-12-29T20:00:00Z", "2011-12-30T10:00:00Z"),

@@ -249,6 +249,11 @@ def test_a_schedule_into_the_night_and_a_batch_in_another_quiet() -> None:
     assert journey.goes_at == batch.replace(minute=30)
 
 
+def test_what_expires_while_it_is_held_is_dropped_at_that_instant() -> None:
+    journey = simulate_go_at(subject(expires_at=SOON), Preferences(**QUIET), NOW)
+    assert journey.steps == [(NOW, Verdict("hold", "quiet_hours", MORNING)), (SOON, Verdict("drop", "expired"))]
+
+
 @pytest.mark.parametrize(
     ("values", "preferences", "goes_at", "last"),
     [
