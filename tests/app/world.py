@@ -180,8 +180,6 @@ class World:
     async def check(self, user_id: int) -> None:
         """Numbers without a gap; the log's inbox is the table's; the counts are what SQL counts."""
         events = await self.events(user_id)
-        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-        assert await self.head(user_id) == len(events)
         state = InboxState()
         for event in events:
             state = client_inbox.reduce(state, as_client_event(event))
@@ -191,6 +189,13 @@ class World:
         rows = {row.id: plain(shown(row)) for row in (msgspec.json.decode(one[0], type=Row) for one in live)}
         assert {row["id"]: timed(row) for row in state.rows} == rows
         assert not state.is_stale
+        assert await self.check_log(user_id) == state.counts
+
+    async def check_log(self, user_id: int) -> Counts:
+        """Numbers without a gap, and the counts are what SQL counts."""
+        events = await self.events(user_id)
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        assert await self.head(user_id) == len(events)
         counted = await self.sql(
             "SELECT count(*) FILTER (WHERE NOT is_read) AS unread, count(*) FILTER (WHERE NOT is_seen) AS unseen,"
             " count(*) FILTER (WHERE NOT is_read AND priority = 'critical') AS critical,"
@@ -200,7 +205,9 @@ class World:
             " FROM notifications WHERE user_id = $1 AND state = 'live' AND NOT is_archived",
             user_id,
         )
-        assert await self.counts(user_id) == Counts(**dict(counted[0])) == state.counts
+        counts = await self.counts(user_id)
+        assert counts == Counts(**dict(counted[0]))
+        return counts
 
 
 def draft(user_id: int, **fields: Any) -> Draft:
