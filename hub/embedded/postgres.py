@@ -100,8 +100,12 @@ class Postgres:
         # After the password is set: it is remembered only once it is true.
         endpoint.remember(self._endpoint_path, self._endpoint)
 
-    async def clear(self) -> None:
+    async def end_rest(self) -> None:
+        # The server itself does not wait for the process that writes its log.
         await end_orphans("postgres", self._cluster_dir, _ENDINGS)
+
+    async def clear(self) -> None:
+        await self.end_rest()
         # None of its processes is left, so the file is stale. PostgreSQL would believe it where its pid belongs to
         # another process by now, as it does in a container that was started anew.
         (self._cluster_dir / "postmaster.pid").unlink(missing_ok=True)

@@ -32,8 +32,12 @@ class Server(Protocol):
         """
         ...
 
+    async def end_rest(self) -> None:
+        """End every process that is left of it once it is dead, whoever started it; return when none is."""
+        ...
+
     async def clear(self) -> None:
-        """End what a dead server left behind, so that it can be started again on the same port."""
+        """End the rest and remove what a dead server left behind, so that it can be started again on the same port."""
         ...
 
     def command(self) -> Command:

@@ -83,6 +83,7 @@ class Supervisor:
         self._is_answering = False
         if self._process is not None:
             await end(self._process, self._server.command().endings)
+            await self._server.end_rest()
             self._process = None
 
     def statistics(self) -> ServerStatistics:

@@ -88,8 +88,11 @@ class Valkey:
         self._endpoint = endpoint.choose_endpoint(endpoint.recall(self._endpoint_path), another_port=another_port)
         endpoint.remember(self._endpoint_path, self._endpoint)
 
-    async def clear(self) -> None:
+    async def end_rest(self) -> None:
         await end_orphans(_PROGRAM, self._directory, _ENDINGS)
+
+    async def clear(self) -> None:
+        await self.end_rest()
         begin_log(self._log_path)
 
     def command(self) -> Command:
