@@ -231,6 +231,10 @@ class HubClient:
     def is_behind(self) -> bool:
         return self._intake.is_behind
 
+    @property
+    def news(self) -> int:
+        return self._intake.news
+
     async def room(self) -> None:
         await self._intake.room()
 

@@ -49,6 +49,8 @@ class Intake:
         self.place = place
         self.heard = Place.restore(place.snapshot())
         self.head = 0
+        self.news = 0
+        """How many new events have come."""
         self._items_max = items_max
         self._on_taken = on_taken
         self._is_awaited = is_awaited
@@ -85,7 +87,7 @@ class Intake:
 
     def welcome(self, frame: frames.Welcome) -> None:
         if self.heard.welcome(msgspec.structs.asdict(frame)):
-            self._begin_anew()
+            self._rung.forget()
             self._replayed_to = frame.cursor
         else:
             self._replayed_to = frame.head
@@ -95,7 +97,7 @@ class Intake:
 
     def reset(self, frame: frames.Reset) -> None:
         self.heard.reset(frame.epoch, frame.cursor, frame.counts)
-        self._begin_anew()
+        self._rung.forget()
         self._had_before.clear()
         self._replayed_to = frame.cursor
         self.head = frame.head
@@ -117,6 +119,7 @@ class Intake:
             return
         self.note_head(frame.seq)
         if self.heard.offer(frame.seq, frame.cursor, counts=frame.counts, merged=frame.merged):
+            self.news += 1
             if frame.ring:
                 self._rung.add(frame.seq)
             self._put(_Entry(_event_of(frame, is_replayed=frame.seq <= self._replayed_to), frame.cursor))
@@ -138,9 +141,6 @@ class Intake:
             self._had_before.discard(seq)
             return False
         return frame.ring and frame.kind == CREATED and frame.priority == "critical" and seq not in self._rung
-
-    def _begin_anew(self) -> None:
-        self._rung.forget()
 
     def _move(self, cursor: int) -> None:
         """Everything up to `cursor` has come. The app's place follows once it has taken what waits."""

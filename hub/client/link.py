@@ -18,7 +18,7 @@ from hub.client.calls import Pending
 from hub.client.returning import End
 from hub.client.timing import Clock, Timer
 from hub.client.tuning import Tuning
-from hub.client.wire import ClientFrame, EventFrame, EventsFrame, Format, NotUnderstood, ServerFrame
+from hub.client.wire import ClientFrame, Format, NotUnderstood, ServerFrame
 from hub.core import frames
 
 _HEARTBEAT_MIN_S = 0.1
@@ -36,6 +36,11 @@ class Receiver(Protocol):
     @property
     def is_behind(self) -> bool:
         """The hub has said that there is more than has come."""
+        ...
+
+    @property
+    def news(self) -> int:
+        """How many events have come that were new; only that it changes means anything."""
         ...
 
     async def room(self) -> None: ...
@@ -62,6 +67,7 @@ class Link:
         self._heartbeat_s = 0.0
         self._heard_at = 0.0
         self._behind_since: float | None = None
+        self._news = 0
         self._is_stalled = False
         self._welcomed_at: float | None = None
         self._bye: frames.Bye | None = None
@@ -141,7 +147,7 @@ class Link:
             elif self._welcomed_at is None:
                 raise NotUnderstood("the first frame is a welcome")
             self._receiver.receive(self, frame)
-            self._watch_progress(moved=isinstance(frame, EventFrame | EventsFrame | frames.Reset))
+            self._watch_progress()
             if self._receiver.is_full:
                 await self._stall()
 
@@ -164,11 +170,13 @@ class Link:
 
     # -- whether it is alive -------------------------------------------------------------------------------------------
 
-    def _watch_progress(self, *, moved: bool) -> None:
+    def _watch_progress(self) -> None:
+        news = self._receiver.news
         if not self._receiver.is_behind:
             self._behind_since = None
-        elif moved or self._behind_since is None:
+        elif news != self._news or self._behind_since is None:
             self._behind_since = self._heard_at
+        self._news = news
 
     def _alarm(self) -> None:
         if self._timer is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -153,6 +153,7 @@ def live(hub: Hub, data: st.DataObject, steps: int) -> None:
             hub.act(choice, data.draw(st.sampled_from(sorted(hub.rows))))
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_old_inbox_and_events_are_the_fresh_inbox(data: st.DataObject) -> None:
     hub = Hub()
@@ -168,6 +169,7 @@ def test_old_inbox_and_events_are_the_fresh_inbox(data: st.DataObject) -> None:
     assert place.counts in (None, hub.inbox.counts)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_load_while_events_come_brings_the_fresh_inbox(data: st.DataObject) -> None:
     """Pages of different ages arrive among the events; where they are not enough to follow, the state says so."""
@@ -194,6 +196,7 @@ def test_a_load_while_events_come_brings_the_fresh_inbox(data: st.DataObject) ->
         assert by_id(state.rows) == by_id(hub.list())
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_an_inbox_of_rest_is_followed_by_what_comes_after(data: st.DataObject) -> None:
     hub = Hub()

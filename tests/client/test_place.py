@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.client.place import Place
@@ -153,6 +153,7 @@ def logs(draw: st.DrawFn) -> list[Event]:
     ]
 
 
+@settings(deadline=None)
 @given(log=logs(), data=st.data())
 def test_through_cuts_and_restarts_each_event_is_shown_exactly_once(log: list[Event], data: st.DataObject) -> None:
     """A real outbox sends; connections are cut anywhere; the client restarts from a snapshot taken after each event."""
