@@ -8,6 +8,7 @@ import pytest
 
 from hub.app import due, preferences, withdraw
 from hub.app.errors import Forbidden, Invalid
+from hub.app.unit import Unit, perform
 from hub.core.counts import Counts
 from hub.store.notifications import Withdrawn
 from tests.app.test_own import snooze
@@ -149,6 +150,25 @@ async def test_two_nodes_do_not_queue_up_on_one_user(world: World, user: int):
         await tx.fetch("SELECT pg_try_advisory_xact_lock(hashtextextended($1 || ':' || $2::bigint, 7))", TENANT, user)
         assert await world.release(user) == 0
     assert await world.release(user) == 1
+
+
+@pytest.mark.parametrize("step", ["release", "expire"])
+async def test_what_is_due_is_read_under_the_lock(world: World, user: int, step: str):
+    """Deleted by its person while the worker waits for the lock: it must not come back."""
+    made = await world.send(user, deliver_at=later(3600), expires_at=later(7200))
+    await (world.make_due if step == "release" else world.make_expired)(made.id)
+    working: list[asyncio.Task[int]] = []
+
+    async def work(unit: Unit) -> None:
+        await unit.lock([user])
+        working.append(asyncio.create_task(world.release(user) if step == "release" else world.expire(user)))
+        while not await world.sql("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0)
+        await unit.tx.execute("DELETE FROM notifications WHERE id = $1", made.id)
+
+    await perform(world.deps, world.caller(user), work)
+    assert await working[0] == 0
+    assert await world.events(user) == []
 
 
 # -- expiry ----------------------------------------------------------------------------------------------------------
