@@ -14,6 +14,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server = Valkey(tmp_path)
     server.start()
     try:
+        server.wait()
         yield server
     finally:
         server.kill()

@@ -12,7 +12,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -54,6 +55,20 @@ class Valkey:
             stderr=subprocess.DEVNULL,
         )
 
+    def wait(self) -> None:
+        """Until it answers."""
+        give_up_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as asking:
+                    asking.sendall(b"PING\r\n")
+                    if asking.recv(16) == b"+PONG\r\n":
+                        return
+            except OSError:
+                if time.monotonic() > give_up_at:
+                    raise
+            time.sleep(0.005)
+
     def kill(self) -> None:
         """SIGKILL, and gone when this returns."""
         if self._process is not None:
@@ -92,6 +107,21 @@ class Valkey:
         lines = (await self.ask("INFO", section)).splitlines()
         return next((line.partition(":")[2] for line in lines if line.startswith(f"{name}:")), "")
 
+    async def calls(self, command: str) -> int:
+        """How often any client has given this command."""
+        line = await self.figure("commandstats", f"cmdstat_{command}")
+        return int(line.partition("calls=")[2].partition(",")[0] or 0)
+
+
+async def eventually(is_so: Callable[[], bool | Awaitable[bool]], within_s: float = PATIENCE_S) -> None:
+    """Wait for what nobody tells."""
+    async with asyncio.timeout(within_s):
+        while True:
+            answer = is_so()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.005)
+
 
 class Node:
     """A broker, and all that it has said, in order."""
@@ -127,6 +157,10 @@ class Node:
 
     async def until_up(self) -> None:
         await self.until(lambda: self.broker.is_connected)
+
+    async def until_quiet(self) -> None:
+        """Until the first canary has been heard: where the next is far away, nothing goes out by itself any more."""
+        await eventually(lambda: self.broker.statistics().canary_rtt_s is not None)
 
     async def until_down(self) -> None:
         await self.until(lambda: not self.broker.is_connected)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
+import hiredis
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from hub.broker import RedisBroker
 from hub.broker.topics import user_topic
-from tests.broker.harness import Node, Nodes, Valkey, limits
+from tests.broker.harness import Node, Nodes, Valkey, eventually, limits
 from tests.faults import FaultyProxy
 
 TOPIC = user_topic("acme", 7)
@@ -49,28 +50,81 @@ async def is_heard(node: Node, payload: bytes) -> None:
 
 async def test_all_that_subscribes_in_one_turn_is_one_command(redis_nodes: Nodes, valkey: Valkey) -> None:
     node = await redis_nodes.add()
-    before = await valkey.figure("commandstats", "cmdstat_subscribe")
+    before = await valkey.calls("subscribe")
     await asyncio.gather(*(node.broker.subscribe(user_topic("acme", user)) for user in range(400)))
     await asyncio.gather(*(node.broker.unsubscribe(user_topic("acme", user)) for user in range(400)))
     await node.broker.subscribe(TOPIC)
-    after = await valkey.figure("commandstats", "cmdstat_subscribe")
-    assert calls(after) - calls(before) == 2
-    assert calls(await valkey.figure("commandstats", "cmdstat_unsubscribe")) == 1
+    assert await valkey.calls("subscribe") - before == 2
+    assert await valkey.calls("unsubscribe") == 1
 
 
 async def test_a_call_taken_back_in_the_same_turn_costs_no_command(redis_nodes: Nodes, valkey: Valkey) -> None:
     node = await redis_nodes.add()
     await node.broker.subscribe(TOPIC)
-    before = await valkey.figure("commandstats", "cmdstat_subscribe")
+    before = await valkey.calls("subscribe")
     await asyncio.gather(node.broker.unsubscribe(TOPIC), node.broker.subscribe(TOPIC))
     await asyncio.gather(node.broker.subscribe("hub:u:other:1"), node.broker.unsubscribe("hub:u:other:1"))
     await is_heard(node, b"x")
-    assert calls(await valkey.figure("commandstats", "cmdstat_subscribe")) == calls(before)
-    assert calls(await valkey.figure("commandstats", "cmdstat_unsubscribe")) == 0
+    assert await valkey.calls("subscribe") == before
+    assert await valkey.calls("unsubscribe") == 0
 
 
-def calls(line: str) -> int:
-    return int(line.partition("calls=")[2].partition(",")[0] or 0)
+async def test_who_subscribes_later_waits_for_the_same_answer(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
+    node = await redis_nodes.add(through(proxy, subscribe_within_s=60, canary_interval_s=60, canary_within_s=60))
+    await node.until_quiet()
+    proxy.block("to_client")
+    waiting = [asyncio.create_task(node.broker.subscribe(TOPIC))]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    waiting.append(asyncio.create_task(node.broker.subscribe(TOPIC)))
+    done, _ = await asyncio.wait(waiting, timeout=0.05)
+    assert not done
+    proxy.thaw()
+    await asyncio.gather(*waiting)
+
+
+async def test_it_is_up_when_the_last_topic_is_acknowledged_not_the_first() -> None:
+    """On a server of the test's own, which answers one topic at a time."""
+    asked: list[bytes] = []
+    news = asyncio.Event()
+    ears: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        parser = hiredis.Reader()
+        while data := await reader.read(65536):
+            parser.feed(data)
+            while (command := parser.gets()) is not False:
+                if command[0] == b"SUBSCRIBE":
+                    ears.append(writer)
+                    asked.extend(command[1:])
+                    news.set()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        broker = RedisBroker(f"redis://127.0.0.1:{port}", limits=limits(topics_per_command=2))
+        node = Node(broker)
+        topics = [user_topic("acme", user) for user in range(6)]
+        for topic in topics:
+            await broker.subscribe(topic)
+        await broker.start()
+        async with asyncio.timeout(5):
+            while len(asked) < 7:
+                news.clear()
+                await news.wait()
+        assert asked[:6] == [topic.encode() for topic in topics]
+        assert asked[6].startswith(b"hub:canary:")
+        for count, topic in enumerate(asked, 1):
+            assert not broker.is_connected
+            ears[0].write(b"*3\r\n$9\r\nsubscribe\r\n$%d\r\n%b\r\n:%d\r\n" % (len(topic), topic, count))
+            if count <= 6:
+                # Returns when this one has been answered.
+                await broker.subscribe(topics[count - 1])
+        await node.until_up()
+        assert node.ups == [True]
+        assert broker.statistics().subscribe_timeouts == 0
+        await broker.close()
+        await asyncio.wait([asyncio.ensure_future(ears[0].wait_closed())])
 
 
 async def test_twenty_thousand_topics_come_back_without_holding_up_the_loop(redis_nodes: Nodes, valkey: Valkey) -> None:
@@ -88,10 +142,12 @@ async def test_twenty_thousand_topics_come_back_without_holding_up_the_loop(redi
 
     await valkey.ask("CLIENT", "KILL", "TYPE", "pubsub")
     await node.until_down()
+    before = await valkey.calls("subscribe")
     watching = asyncio.create_task(watch())
     await node.until_up()
     watching.cancel()
-    assert await valkey.ask("PUBSUB", "NUMSUB", user_topic("acme", 19_999)) == "*2"
+    # 20,001 topics, 500 a command.
+    assert await valkey.calls("subscribe") - before == 41
     assert await node.broker.publish_many([(user_topic("acme", user), b"x") for user in range(20_000)]) == 20_000
     await node.until(lambda: len(node.heard) == 20_000)
     # 5 ms here; the bound is for machines with other things to do.
@@ -244,10 +300,7 @@ async def test_a_server_that_takes_connections_and_never_answers_is_left(
 ) -> None:
     proxy.freeze()
     node = await redis_nodes.add(through(proxy), is_awaited=False)
-    async with asyncio.timeout(10):
-        # Each attempt gives up by itself: two of the ear, beside those of the publisher.
-        while proxy.accepted < 5:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: "does not answer" in str(node.broker.statistics().last_error))
     assert node.ups == []
     proxy.thaw()
     await node.until_up()
@@ -258,42 +311,77 @@ async def test_a_slow_network_is_not_a_dead_one(redis_nodes: Nodes, proxy: Fault
     node = await redis_nodes.add(through(proxy, canary_interval_s=0.1, canary_within_s=1.0))
     proxy.delay(0.1)
     await is_heard(node, b"x")
-    async with asyncio.timeout(5):
-        while (node.broker.statistics().canary_rtt_s or 0) < 0.2:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: (node.broker.statistics().canary_rtt_s or 0) > 0.2)
     assert node.ups == [True]
 
 
 async def test_a_publish_is_bounded_in_time_and_then_fails_at_once(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
     node = await redis_nodes.add(through(proxy, canary_interval_s=60, canary_within_s=60, publish_within_s=0.3))
-    assert await node.broker.publish(TOPIC, b"x")
+    await node.until_quiet()
     loop = asyncio.get_running_loop()
     proxy.freeze()
     began_at = loop.time()
     assert await asyncio.gather(*(node.broker.publish(TOPIC, b"x") for _ in range(2000))) == [False] * 2000
     first_s = loop.time() - began_at
     assert 0.25 < first_s < 1.5
-    async with asyncio.timeout(1):
-        while node.broker.statistics().is_publishing:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not node.broker.statistics().is_publishing)
     began_at = loop.time()
     assert await asyncio.gather(*(node.broker.publish(TOPIC, b"x") for _ in range(2000))) == [False] * 2000
     assert loop.time() - began_at < 0.25
     assert node.broker.statistics().publish_failures == 4000
 
 
+async def test_what_waits_when_a_publish_fails_does_not_wait_on(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
+    node = await redis_nodes.add(through(proxy, canary_interval_s=60, canary_within_s=60, publish_within_s=0.6))
+    await node.until_quiet()
+    proxy.freeze()
+    first = asyncio.create_task(node.broker.publish(TOPIC, b"x"))
+    await asyncio.wait([first], timeout=0.3)
+    second = asyncio.create_task(node.broker.publish(TOPIC, b"x"))
+    await eventually(lambda: not node.broker.statistics().is_publishing)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert second.done()
+
+
+async def test_a_broken_publisher_is_tried_again_at_once(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
+    node = await redis_nodes.add(through(proxy, canary_interval_s=60, canary_within_s=60, publish_within_s=0.1))
+    await node.until_quiet()
+    proxy.delay(0.1)
+    assert await node.broker.publish(TOPIC, b"x") is False
+    await eventually(lambda: not node.broker.statistics().is_publishing)
+    # Not at the next canary, which comes in a minute: a probe goes out by itself, and has more time.
+    await eventually(lambda: node.broker.statistics().is_publishing)
+    assert node.ups == [True]
+
+
+async def test_what_nobody_waits_for_any_more_is_not_sent_late(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
+    ear = await redis_nodes.add()
+    await ear.broker.subscribe(TOPIC)
+    proxy.freeze()
+    slow = through(proxy, canary_interval_s=60, connect_within_s=60, publish_within_s=0.2)
+    node = await redis_nodes.add(slow, is_awaited=False)
+    # Behind the first canary, which is on its way and has the time that a connection has.
+    await eventually(lambda: proxy.accepted == 2)
+    assert await node.broker.publish(TOPIC, b"too late") is False
+    proxy.thaw()
+    await eventually(lambda: node.broker.publish(TOPIC, b"in time"))
+    await ear.until_heard(TOPIC, b"in time")
+    assert b"too late" not in ear.on(TOPIC)
+
+
 async def test_what_waits_to_be_published_is_bounded(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
     node = await redis_nodes.add(
         through(proxy, waiting_count_max=100, canary_interval_s=60, canary_within_s=60, publish_within_s=5)
     )
-    assert await node.broker.publish(TOPIC, b"x")
+    await node.until_quiet()
     proxy.block("to_client")
     sent = [asyncio.create_task(node.broker.publish(TOPIC, b"x")) for _ in range(50)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    # These are on their way, and so do not wait.
+    for _ in range(5):
+        await asyncio.sleep(0)
     sent += [asyncio.create_task(node.broker.publish(TOPIC, b"x")) for _ in range(200)]
-    async with asyncio.timeout(2):
-        refused, waiting = await asyncio.wait(sent, timeout=0.2)
+    refused, waiting = await asyncio.wait(sent, timeout=0.2)
     assert all(task.result() is False for task in refused)
     assert len(waiting) == 150
     proxy.thaw()
@@ -381,9 +469,12 @@ async def test_a_node_that_may_not_publish_still_hears(redis_nodes: Nodes, valke
     await node.broker.subscribe(TOPIC)
     assert await node.broker.publish(TOPIC, b"x") is False
     # Canaries cannot sing, so the server itself is asked; for long enough to miss some.
-    async with asyncio.timeout(10):
-        while calls(await valkey.figure("commandstats", "cmdstat_ping")) < 8:
-            await asyncio.sleep(0.02)
+    before = await valkey.calls("ping")
+
+    async def was_asked() -> bool:
+        return await valkey.calls("ping") > before + 8
+
+    await eventually(was_asked)
     assert node.ups == [True]
     assert not node.broker.statistics().is_publishing
     assert "refuses to publish" in str(node.broker.statistics().last_error)
@@ -398,14 +489,14 @@ async def test_it_leaves_no_connections_behind(redis_nodes: Nodes, valkey: Valke
         proxy.cut()
         await node.until(lambda ups=ups: node.ups[ups:] == [False, True])
         await is_heard(node, b"%d" % ups)
-    async with asyncio.timeout(5):
-        # Ours are the ear, the mouth, and the one that asks.
-        while int(await valkey.figure("clients", "connected_clients")) > 3:
-            await asyncio.sleep(0.01)
+
+    async def is_tidy() -> bool:
+        # The ear, the mouth, and the one that asks.
+        return int(await valkey.figure("clients", "connected_clients")) == 3
+
+    await eventually(is_tidy)
     await node.broker.close()
-    async with asyncio.timeout(5):
-        while proxy.connection_count:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: proxy.connection_count == 0)
 
 
 async def test_it_lives_through_a_random_storm(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
@@ -432,9 +523,7 @@ async def test_it_lives_through_a_random_storm(redis_nodes: Nodes, proxy: Faulty
     mark = "hub:mark"
     await node.broker.subscribe(mark)
     # What was published just before may still come: the mark of a last message ends it.
-    async with asyncio.timeout(10):
-        while not await node.broker.publish(mark, b"quiet"):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: node.broker.publish(mark, b"quiet"))
     await node.until_heard(mark, b"quiet")
     node.heard.clear()
     assert await node.broker.publish_many([*((topic, b"x") for topic in topics), (mark, b"")]) == 2001
