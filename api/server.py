@@ -13,8 +13,6 @@ import socket
 from collections.abc import AsyncGenerator, Callable
 
 import uvicorn
-from hub.app.calls import SocketCalls
-from hub.store.credentials import StoredApiKeys, StoredExternalIds
 from prometheus_client import CollectorRegistry
 
 from api.app import BASE, build_app
@@ -25,6 +23,7 @@ from api.metrics import RequestMetrics, metrics_route
 from api.routes import api_routes
 from api.wiring import GatewayCalls, GatewayVerifier
 from hub import clock
+from hub.app.calls import SocketCalls
 from hub.app.deps import Deps
 from hub.auth import Revocations, TokenVerifier, verifier_of
 from hub.broker import RedisBroker
@@ -32,6 +31,7 @@ from hub.core.log import LogUnavailable
 from hub.gateway.limits import GatewayLimits
 from hub.gateway.node import Node
 from hub.settings import Settings, is_loopback
+from hub.store.credentials import StoredApiKeys, StoredExternalIds
 from hub.store.errors import DatabaseUnavailable
 from hub.store.log import StreamLog
 from hub.store.migrations import migrate

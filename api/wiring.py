@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from api.problems import problem_of
-from hub.app.calls import SocketCalls
 from hub.app.caller import Caller
+from hub.app.calls import SocketCalls
 from hub.app.errors import AppError
 from hub.auth import InvalidToken, KeysUnavailable, TokenVerifier
 from hub.core.log import LogUnavailable

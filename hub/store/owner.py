@@ -49,3 +49,15 @@ async def _close(connection: Any) -> None:
         await connection.close(timeout=_CLOSE_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         connection.terminate()
+
+
+async def begin_epoch(url: str) -> None:
+    """Replace the stored part of the epoch, so that no number given before is trusted again.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL cannot be reached, or this login may not.
+    """
+    async with owning(url) as tx:
+        await tx.execute(
+            "UPDATE hub_meta SET epoch = replace(gen_random_uuid()::text, '-', ''), epoch_at = clock_timestamp()"
+        )
