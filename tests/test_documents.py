@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hub.settings import table_markdown
+from hub.settings import described, table_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,3 +20,9 @@ def test_the_readme_lists_every_option_from_the_settings() -> None:
 def test_no_lock_file_names_an_index() -> None:
     for lock in (ROOT / "requirements").glob("*.lock"):
         assert "://" not in lock.read_text(), lock.name
+
+
+def test_the_limits_page_names_settings_that_exist() -> None:
+    named = set(re.findall(r"`(HUB_[A-Z_]+)`", (ROOT / "docs" / "limits.md").read_text()))
+    assert named
+    assert named <= {one.variable for one in described()}
