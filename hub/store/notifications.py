@@ -96,6 +96,14 @@ async def write_changes(tx: Tx, tenant_id: str, changes: Changes) -> None:
             list(changes.cancelled),
             list(changes.cancelled.values()),
             changes.now,
+            list(
+                {
+                    *changes.updated,
+                    *(delivery.notification_id for delivery in changes.delivery_changes),
+                    *changes.read_elsewhere,
+                    *changes.cancelled,
+                }
+            ),
         )
 
 

@@ -22,6 +22,7 @@ FROM jsonb_to_recordset($3::text::jsonb) AS d (
 -- name: change_notifications
 -- What may change of a row once it is written, and with it what becomes of its deliveries: $3 new states of
 -- single ones, $4 those read (e-mail and SMS are needless), $5 and $6 those cancelled whole, with the reason.
+-- The ids of all of them stand beside as $8: by these the rows are found, whatever the planner thinks of JSON.
 WITH changed AS (
     UPDATE notifications n
     SET is_seen = c.is_seen, is_read = c.is_read, read_at = c.read_at, is_archived = c.is_archived,
@@ -31,7 +32,7 @@ WITH changed AS (
         id bigint, is_seen boolean, is_read boolean, read_at timestamptz, is_archived boolean,
         archived_at timestamptz, held_until timestamptz, updated_at timestamptz, state text, live_seq bigint,
         hold_reason text, snoozed_until timestamptz, due_at timestamptz)
-    WHERE n.tenant_id = $1 AND n.id = c.id
+    WHERE n.tenant_id = $1 AND n.id = ANY($8::bigint[]) AND n.id = c.id
 ),
 delivered AS (
     UPDATE notification_delivery d
@@ -39,7 +40,8 @@ delivered AS (
         sent_at = coalesce(c.sent_at, d.sent_at), updated_at = $7
     FROM jsonb_to_recordset($3::text::jsonb) AS c (
         notification_id bigint, channel text, status text, reason text, not_before timestamptz, sent_at timestamptz)
-    WHERE d.tenant_id = $1 AND d.notification_id = c.notification_id AND d.channel = c.channel
+    WHERE d.tenant_id = $1 AND d.notification_id = ANY($8::bigint[])
+      AND d.notification_id = c.notification_id AND d.channel = c.channel
       -- Cancelled below by the same change: one statement may update a row but once.
       AND NOT (d.channel <> 'in_app' AND d.notification_id = ANY($5::bigint[]))
 )
@@ -50,7 +52,7 @@ FROM (
     UNION ALL
     SELECT id, 'read' FROM unnest($4::bigint[]) AS read (id) WHERE id <> ALL($5::bigint[])
 ) AS c
-WHERE d.tenant_id = $1 AND d.notification_id = c.id AND d.status IN ('planned', 'held') AND d.channel <> 'in_app'
+WHERE d.tenant_id = $1 AND d.notification_id = ANY($8::bigint[]) AND d.notification_id = c.id AND d.status IN ('planned', 'held') AND d.channel <> 'in_app'
   AND (d.channel IN ('email', 'sms') OR d.notification_id = ANY($5::bigint[]));
 
 -- name: delete_notifications
