@@ -13,9 +13,7 @@ import pytest
 from hub.core.wall_clock import CALENDAR_BEGIN, CALENDAR_END, is_in_calendar, next_change, zone_names, zone_of
 
 
-@pytest.mark.parametrize(
-    "name", ["UTC", "Europe/Berlin", "America/Argentina/Salta", "Asia/Calcutta", "Etc/GMT+12"]
-)
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Salta", "Asia/Calcutta", "Etc/GMT+12"])
 def test_names_of_the_tz_database_are_zones(name: str) -> None:
     assert name in zone_names()
     assert zone_of(name).key == name
