@@ -63,6 +63,7 @@ CREATE TABLE idempotency_keys (
     fingerprint bytea NOT NULL,
     status smallint,
     answer bytea,
+    position text,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, user_id, method, path, key),
     CONSTRAINT idempotency_keys_key_is_1_to_255_bytes CHECK (octet_length(key) BETWEEN 1 AND 255),

@@ -43,6 +43,12 @@ class Position(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.epoch}:{self.seq}"
 
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The inverse of `str`."""
+        epoch, _, seq = text.rpartition(":")
+        return cls(epoch, int(seq))
+
 
 class Outcome(msgspec.Struct, Generic[T], frozen=True):
     """What came of a use case.
@@ -190,15 +196,16 @@ async def _attempt(deps: Deps, caller: Caller, work: Callable[[Unit], Awaitable[
     async with deps.database.transaction(caller.tenant_id) as tx:
         unit = Unit(tx, caller)
         if once is not None:
-            kept = await _claim(deps, tx, caller, once, wait_s)
+            kept: Outcome[T] | None = await _claim(deps, tx, caller, once, wait_s)
             if kept is not None:
-                return Outcome(None, kept, await unit.position(), repeated=True)
+                return kept
         result = await work(unit)
         await unit.flush()
         position = await unit.position()
         if once is not None:
             answer = once.render(result)
-            await idempotency.keep_answer(tx, key_of(caller, once), answer.status, answer.body)
+            place = None if position is None else str(position)
+            await idempotency.keep_answer(tx, key_of(caller, once), answer.status, answer.body, place)
     await announce(deps, unit)
     return Outcome(result, answer, position)
 
@@ -208,26 +215,27 @@ def key_of(caller: Caller, once: Once) -> idempotency.Key:
     return idempotency.Key(caller.tenant_id, caller.key_owner, once.method, once.path, once.key)
 
 
-async def _claim(deps: Deps, tx: Tx, caller: Caller, once: Once, wait_s: float) -> Answer | None:
-    """None where the key is ours now; else the first request's answer."""
+async def _claim(deps: Deps, tx: Tx, caller: Caller, once: Once, wait_s: float) -> Outcome[Any] | None:
+    """None where the key is ours now; else what came of the first request."""
     try:
         kept = await idempotency.claim_key(
             tx, key_of(caller, once), once.fingerprint, wait_s=wait_s, ttl_h=deps.settings.idempotency_ttl_h
         )
     except asyncpg.LockNotAvailableError as error:
         raise _StillRunning from error
-    return None if kept is None else first_answer(kept, once)
+    return None if kept is None else first_outcome(kept, once)
 
 
-def first_answer(kept: idempotency.Kept, once: Once) -> Answer:
-    """What was kept, for the same request once more.
+def first_outcome(kept: idempotency.Kept, once: Once) -> Outcome[Any]:
+    """What was kept, for the same request once more: the answer, and the caller's place as of then.
 
     Raises:
         IdempotencyMismatch: it is another request.
     """
     if kept.fingerprint != once.fingerprint:
         raise IdempotencyMismatch
-    return Answer(kept.status, kept.answer)
+    position = None if kept.position is None else Position.parse(kept.position)
+    return Outcome(None, Answer(kept.status, kept.answer), position, repeated=True)
 
 
 class _StillRunning(Exception):

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden
-from hub.app.unit import Outcome, Unit, first_answer, key_of, perform
+from hub.app.unit import Outcome, Unit, first_outcome, key_of, perform
 from hub.core.changes import CLEANED
 from hub.core.transitions import delete
 from hub.store import idempotency, notifications
@@ -125,7 +125,7 @@ async def _in_parts(
         async with deps.database.transaction(caller.tenant_id) as tx:
             kept = await idempotency.read_key(tx, key_of(caller, once))
             if kept is not None:
-                return Outcome(None, first_answer(kept, once), await Unit(tx, caller).position(), repeated=True)
+                return first_outcome(kept, once)
     count, after = 0, 0
     keyless = replace(caller, once=None)
     while True:

@@ -24,11 +24,12 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """The first answer to a key, and what the request was."""
+    """The first answer to a key, what the request was, and where the caller's stream stood then."""
 
     fingerprint: bytes
     status: int
     answer: bytes
+    position: str | None
 
 
 async def claim_key(tx: Tx, key: Key, fingerprint: bytes, *, wait_s: float, ttl_h: int) -> Kept | None:
@@ -50,9 +51,11 @@ async def claim_key(tx: Tx, key: Key, fingerprint: bytes, *, wait_s: float, ttl_
 async def read_key(tx: Tx, key: Key) -> Kept | None:
     """What is kept of a key."""
     row = await tx.fetchrow(_SQL["read_key"], key.tenant_id, key.owner, key.method, key.path, key.key)
-    return None if row is None else Kept(row["fingerprint"], row["status"], row["answer"])
+    return None if row is None else Kept(row["fingerprint"], row["status"], row["answer"], row["position"])
 
 
-async def keep_answer(tx: Tx, key: Key, status: int, answer: bytes) -> None:
+async def keep_answer(tx: Tx, key: Key, status: int, answer: bytes, position: str | None) -> None:
     """Complete a claimed key with a 2xx answer."""
-    await tx.execute(_SQL["keep_answer"], key.tenant_id, key.owner, key.method, key.path, key.key, status, answer)
+    await tx.execute(
+        _SQL["keep_answer"], key.tenant_id, key.owner, key.method, key.path, key.key, status, answer, position
+    )

@@ -62,9 +62,20 @@ async def test_the_same_key_and_bytes_are_done_once(world: World, user: int):
     first = await create.create(world.deps, caller, [draft(user)])
     again = await create.create(world.deps, caller, [draft(user)])
     assert (first.repeated, again.repeated) == (False, True)
-    assert first.answer == again.answer
+    assert (first.answer, first.position) == (again.answer, again.position)
     assert await world.head(user) == 1
     assert len(world.broker.messages) == 1
+
+
+async def test_a_repeated_answer_stands_where_the_first_stood(world: World, user: int):
+    """A client that connects with its position must get what came since."""
+    caller = world.caller(user, "supervisor", once=once("p"))
+    first = await create.create(world.deps, caller, [draft(user)])
+    await world.send(user)
+    again = await create.create(world.deps, caller, [draft(user)])
+    assert again.repeated
+    assert str(again.position) == str(first.position)
+    assert str(again.position).endswith(":1")
 
 
 async def test_other_bytes_under_the_same_key_are_refused(world: World, user: int):
