@@ -31,6 +31,7 @@ from api.request import (
     Disconnected,
     Heads,
     bearer_of,
+    discard_body,
     has_body,
     heads_of,
     idempotency_of,
@@ -151,7 +152,8 @@ class Dispatcher:
                 log.exception("%s %s failed", method, template, extra={"request_id": request_id})
             answer = _answer_of(problem, path, request_id)
         self._metrics.observe(method, template, answer.status, self._clock.monotonic() - began)
-        await _send(send, answer, request_id, self._cors.headers(heads.get(b"origin")), is_head=method == "HEAD")
+        more = self._cors.headers(heads.get(b"origin"))
+        await _send(send, answer, request_id, more, is_head=method == "HEAD", unread=_unread(answer, heads, receive))
 
     async def _answer(
         self,
@@ -280,7 +282,14 @@ def _answer_of(problem: Problem, path: bytes, request_id: str) -> Answer:
     return Answer(problem.status, document, problem.headers, media_type="application/problem+json")
 
 
-async def _send(send: Send, answer: Answer, request_id: str, more: Headers, *, is_head: bool) -> None:
+def _unread(answer: Answer, heads: Heads, receive: Receive) -> Receive | None:
+    """Where the rest of a body that was too large comes from; None where its sender still waits to be asked for it."""
+    return receive if answer.status == 413 and b"expect" not in heads else None
+
+
+async def _send(
+    send: Send, answer: Answer, request_id: str, more: Headers, *, is_head: bool, unread: Receive | None
+) -> None:
     body: bytes = b""
     if answer.body is not None:
         body = answer.body if isinstance(answer.body, bytes) else _encode(answer.body)
@@ -295,6 +304,11 @@ async def _send(send: Send, answer: Answer, request_id: str, more: Headers, *, i
         headers.append((b"idempotency-replayed", b"true"))
     headers.extend((name.encode("latin-1"), value.encode("latin-1")) for name, value in (*answer.headers, *more))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if unread is not None:
+        # To close now would reset the connection, and the answer would be lost with what its reader still sends.
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await discard_body(unread)
+        body = b""
     await send({"type": "http.response.body", "body": b"" if is_head else body})
 
 

@@ -124,6 +124,6 @@ def reader_of(shape: shapes.Type) -> _Reader:
             return lambda text: _BOOLEANS.get(text, text)
         case shapes.ListType() | shapes.SetType() | shapes.FrozenSetType() | shapes.VarTupleType():
             one = reader_of(beneath.item_type)
-            return lambda text: [one(part) for part in text.split(",")] if text else []
+            return lambda text: [one(part) for part in text.split(",")]
         case _:
             return lambda text: text

@@ -22,6 +22,7 @@ _READ: Final = frozenset(
         b"content-encoding",
         b"content-length",
         b"content-type",
+        b"expect",
         b"idempotency-key",
         b"if-match",
         b"origin",
@@ -38,6 +39,11 @@ _VERSION: Final = re.compile(rb"[0-9]{1,16}")
 _JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 """What clients really send, so that most requests need no parsing here."""
 _UTF_8: Final = frozenset({"utf-8", '"utf-8"', "utf8"})
+
+
+_LINGER_BYTES_MAX: Final = 64 << 20
+_LINGER_S: Final = 5.0
+"""How much is read, and for how long, of what nobody wants, so that its sender gets to read why."""
 
 
 class Disconnected(Exception):
@@ -142,6 +148,20 @@ async def read_body(receive: Receive, heads: Heads, bytes_max: int, timeout_s: f
             return await _read_parts(receive, bytes_max)
     except TimeoutError:
         raise Refused(too_slow(timeout_s)) from None
+
+
+async def discard_body(receive: Receive) -> None:
+    """Read what is left of a body that was refused already, within bounds, and forget it."""
+    size = 0
+    try:
+        async with asyncio.timeout(_LINGER_S):
+            while size <= _LINGER_BYTES_MAX:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
 
 
 async def _read_parts(receive: Receive, bytes_max: int) -> bytes:

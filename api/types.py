@@ -19,6 +19,7 @@ from msgspec import Meta
 from hub.core.notification import Channel
 from hub.core.notification import Kind as NotificationType
 from hub.core.priority import Priority
+from hub.core.wall_clock import instant_fault
 
 __all__ = [
     "ActionUrl",
@@ -70,11 +71,6 @@ _OWN_PATH: Final = r"/(?!/)[^" + _PLAIN + r"]*"
 """A path of one's own: `//host` names another's."""
 
 
-def instant_rule(value: datetime) -> str | None:
-    """Instants near the ends of the calendar have no UTC form, or none that PostgreSQL and Python both have."""
-    return None if 1970 <= value.year <= 9998 else "Must lie in the years 1970 to 9998."
-
-
 def data_rule(value: dict[str, Any]) -> str | None:
     """Free-form data is bounded in bytes, in depth, and to numbers that every reader can hold."""
     depth, level = 0, [value]
@@ -123,7 +119,7 @@ CollapseKey = Annotated[
 ]
 Instant = Annotated[
     datetime,
-    Meta(tz=True, extra={"rule": instant_rule}, description="RFC 3339, with any offset."),
+    Meta(tz=True, extra={"rule": instant_fault}, description="RFC 3339, with any offset."),
 ]
 Data = Annotated[dict[str, Any], Meta(extra={"rule": data_rule}, description="Free-form; at most 16 KiB.")]
 ActionUrl = Annotated[

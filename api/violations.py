@@ -30,6 +30,8 @@ SUGGESTIONS_MAX: Final = 20
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NAME_CHARS_SHOWN: Final = 64
+_NOT_READ: Final = (msgspec.ValidationError, UnicodeEncodeError)
+"""What msgspec raises for text that is none of a type; the latter where it holds half of a surrogate pair."""
 
 
 class Checked(Protocol):
@@ -329,7 +331,7 @@ def _instant(value: Any, path: str, found: Found) -> None:
     try:
         if isinstance(value, str) and msgspec.convert(value, datetime).tzinfo is not None:
             return
-    except msgspec.ValidationError:
+    except _NOT_READ:
         pass
     # A plus that was not escaped in a URL arrives as a space.
     hint = " In a URL, + is written %2B." if isinstance(value, str) and re.search(r" \d\d:\d\d\Z", value) else ""
@@ -341,7 +343,7 @@ def _day(value: Any, path: str, found: Found) -> None:
         if isinstance(value, str):
             msgspec.convert(value, date)
             return
-    except msgspec.ValidationError:
+    except _NOT_READ:
         pass
     found.add(path, "Must be a date such as 2026-11-22.")
 

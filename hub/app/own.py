@@ -23,6 +23,7 @@ from hub.core.creation import Collapsing
 from hub.core.notification import Notification, Row, shown
 from hub.core.release import plan_deliveries, plan_waking
 from hub.core.transitions import ACTIONS, Action
+from hub.core.wall_clock import instant_fault
 from hub.store import deliveries, notifications
 
 
@@ -74,6 +75,9 @@ async def snooze(deps: Deps, caller: Caller, notification_id: int, until: dateti
     Raises:
         NotFound, Invalid (an instant that has passed), Conflict (muted or expired).
     """
+
+    if fault := instant_fault(until):
+        raise Invalid([("$.until", fault)])
 
     def step(changes: Changes, row: Row) -> None:
         if until <= changes.now:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from hub.core.wall_clock import zone_names
+from hub.core.wall_clock import instant_fault, zone_names
 
 Violation = tuple[str, str]
 """Where and what: a path such as `$.timezone`, and one sentence for its author."""
@@ -78,7 +78,7 @@ Zone = Annotated[str, Meta(extra={"rule": zone_fault})]
 Locale = Annotated[str, Meta(extra={"rule": locale_fault})]
 Category = Annotated[str, Meta(extra={"rule": category_fault})]
 Days = Annotated[tuple[int, ...], Meta(extra={"rule": days_fault})]
-Instant = Annotated[datetime, Meta(tz=True)]
+Instant = Annotated[datetime, Meta(tz=True, extra={"rule": instant_fault})]
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,8 +138,9 @@ def check_preferences(preferences: Preferences) -> list[Violation]:
         note(f"quiet_hours_{name}", None if time is None else clock_fault(time))
     if preferences.quiet_hours_days is not None:
         note("quiet_hours_days", days_fault(preferences.quiet_hours_days))
-    if preferences.quiet_until is not None and preferences.quiet_until.utcoffset() is None:
-        note("quiet_until", "Must be an instant with its offset.")
+    if (quiet_until := preferences.quiet_until) is not None:
+        without = None if quiet_until.utcoffset() is not None else "Must be an instant with its offset."
+        note("quiet_until", without or instant_fault(quiet_until))
     if len(preferences.muted_categories) > MUTED_MAX:
         note("muted_categories", f"Must have at most {MUTED_MAX} items.")
     for index, category in enumerate(preferences.muted_categories[:MUTED_MAX]):

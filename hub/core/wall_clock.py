@@ -43,6 +43,12 @@ def is_in_calendar(at: datetime) -> bool:
     return CALENDAR_BEGIN <= at < CALENDAR_END
 
 
+def instant_fault(at: datetime) -> str | None:
+    """What is wrong with an instant from outside: near the ends of the calendar there is no UTC form, or none that
+    PostgreSQL and Python both have."""
+    return None if 1970 <= at.year <= 9998 else "Must lie in the years 1970 to 9998."
+
+
 def next_change(zone: ZoneInfo, after: datetime, until: datetime) -> datetime | None:
     """The first instant in (after, until] from which the zone's offset from UTC is another; None where it stays.
 
