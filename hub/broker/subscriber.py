@@ -308,6 +308,7 @@ class Subscriber:
         self._lost_signal.clear()
         if greeting := self._endpoint.greeting:
             link.write(greeting)
+        # Those that are not wanted any more too: `_flush` forgets them.
         self._changed = dict.fromkeys(encoded for encoded in self._topics if encoded != self._canary)
         self._topics.setdefault(self._canary, _Topic()).is_wanted = True
         self._tell_soon(self._canary)
@@ -331,13 +332,10 @@ class Subscriber:
         link.abort()
         self._note(reason)
         self._canaries.clear()
-        for encoded, topic in list(self._topics.items()):
+        for topic in self._topics.values():
             topic.is_told = False
             topic.acks_due = 0
             topic.release()
-            if not topic.is_wanted:
-                del self._topics[encoded]
-                self._changed.pop(encoded, None)
         self._lost_signal.set()
         was_up, self.is_up = self.is_up, False
         if was_up:

@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import random
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from hub import clock
 from hub.broker import RedisBroker
 from hub.broker.topics import user_topic
 from tests.broker.harness import Node, Nodes, Valkey, eventually, limits
@@ -313,6 +315,33 @@ async def test_a_slow_network_is_not_a_dead_one(redis_nodes: Nodes, proxy: Fault
     await is_heard(node, b"x")
     await eventually(lambda: (node.broker.statistics().canary_rtt_s or 0) > 0.2)
     assert node.ups == [True]
+
+
+async def test_a_node_that_stood_still_does_not_blame_the_server(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
+    canaries = 0
+
+    class Counting:
+        monotonic = staticmethod(clock.monotonic)
+        unit = staticmethod(clock.unit)
+
+        @staticmethod
+        def token(bytes_of_entropy: int = 16) -> str:
+            nonlocal canaries
+            canaries += 1
+            return clock.token(bytes_of_entropy)
+
+    changed = limits(canary_interval_s=0.1, canary_within_s=0.8)
+    node = await redis_nodes.add(RedisBroker(f"redis://{proxy.host}:{proxy.port}", limits=changed, clock=Counting()))
+    proxy.delay(0.2)
+    await node.until_quiet()
+    canaries = 0
+    await eventually(lambda: canaries > 0)
+    # A canary has just gone out: what it brings lies in the sockets when this thread comes back.
+    time.sleep(1.5)  # noqa: ASYNC251 - to block the loop is the point
+    rtt_s = node.broker.statistics().canary_rtt_s
+    await eventually(lambda: node.broker.statistics().canary_rtt_s != rtt_s)
+    assert node.ups == [True]
+    assert node.broker.statistics().canaries_missed == 0
 
 
 async def test_a_publish_is_bounded_in_time_and_then_fails_at_once(redis_nodes: Nodes, proxy: FaultyProxy) -> None:
