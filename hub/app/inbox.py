@@ -6,7 +6,7 @@ that listens from there on misses nothing, and sees nothing older than its page 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -124,7 +124,7 @@ async def explain_for(deps: Deps, caller: Caller, draft: Draft, channel: Channel
         raise Forbidden("An agent asks for themselves only.")
     async with deps.database.transaction(caller.tenant_id) as tx:
         chosen = await people.read_preferences(tx, caller.tenant_id, draft.user_id)
-        now = at or await notifications.read_days_ago(tx, 0)
+        now = at.astimezone(UTC) if at is not None else await notifications.read_days_ago(tx, 0)
     subject = subject_of(draft, channel)
     journey = simulate_go_at(subject, chosen.in_force, now)
     return Explanation(

@@ -7,7 +7,7 @@ another device does at the same moment is seen before or after, never half.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -78,6 +78,7 @@ async def snooze(deps: Deps, caller: Caller, notification_id: int, until: dateti
 
     if fault := instant_fault(until):
         raise Invalid([("$.until", fault)])
+    until = until.astimezone(UTC)
 
     def step(changes: Changes, row: Row) -> None:
         if until <= changes.now:

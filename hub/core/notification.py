@@ -7,7 +7,7 @@ notifications a badge counts. Does not own how one changes: that is
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -91,7 +91,7 @@ class Released(Notification, kw_only=True):
 
 
 class Draft(msgspec.Struct, kw_only=True, frozen=True):
-    """One notification to create, for one person. `channels` given = these only."""
+    """One notification to create, for one person. `channels` given = these only. Instants become UTC's."""
 
     user_id: int
     type: Kind
@@ -110,6 +110,12 @@ class Draft(msgspec.Struct, kw_only=True, frozen=True):
     created_by: int | None = None
     created_by_key: int | None = None
     broadcast_id: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("expires_at", "deliver_at"):
+            at: datetime | None = getattr(self, name)
+            if at is not None and at.tzinfo is not UTC:
+                msgspec.structs.force_setattr(self, name, at.astimezone(UTC))
 
 
 _SHOWN: Final = Notification.__struct_fields__

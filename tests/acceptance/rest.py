@@ -69,7 +69,7 @@ class Tenant:
 
     def __init__(self, node: Node, client: httpx.AsyncClient, database_url: str, name: str) -> None:
         self.node, self.client, self.name = node, client, name
-        self._database_url = database_url
+        self.database_url = database_url
         self.service = self.caller("service", None)
         self.admin = self.caller("admin", 900)
         self.supervisor = self.caller("supervisor", 800)
@@ -92,7 +92,7 @@ class Tenant:
 
     async def sql(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         """As the owner of the database: for what only time, or a later route, would bring about."""
-        connection = await asyncpg.connect(self._database_url)
+        connection = await asyncpg.connect(self.database_url)
         try:
             return await connection.fetch(statement, *values)
         finally:
