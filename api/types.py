@@ -30,6 +30,7 @@ __all__ = [
     "Data",
     "EntityId",
     "EntityType",
+    "GroupName",
     "Id",
     "Instant",
     "Message",
@@ -114,6 +115,7 @@ EntityType = Annotated[
     ),
 ]
 EntityId = Annotated[str, Meta(min_length=1, max_length=128)]
+GroupName = Annotated[str, Meta(min_length=1, max_length=128, description="The name of a group of people.")]
 CollapseKey = Annotated[
     str, Meta(min_length=1, max_length=128, description="A newer one replaces an unread older one of the same key.")
 ]

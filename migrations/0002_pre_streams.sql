@@ -11,6 +11,7 @@ CREATE TABLE user_streams (
     unread_normal int NOT NULL DEFAULT 0,
     unread_low int NOT NULL DEFAULT 0,
     delivered_seq bigint NOT NULL DEFAULT 0,
+    erased_seq bigint,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, user_id),
     CONSTRAINT user_streams_tenant_id_is_1_to_128_characters CHECK (char_length(tenant_id) BETWEEN 1 AND 128),
@@ -30,6 +31,7 @@ CREATE TABLE user_streams (
 );
 COMMENT ON TABLE user_streams IS 'One row a user: where the log stands (law 1: its row lock is what numbers events), and the badge as of that number. Never deleted: head goes on after an erasure';
 COMMENT ON COLUMN user_streams.delivered_seq IS 'the highest cursor that a device has acknowledged';
+COMMENT ON COLUMN user_streams.erased_seq IS 'number of the last inbox.erased: while it is the head, nobody has an inbox here';
 COMMENT ON INDEX user_streams_pkey IS 'hub_lock_streams, state of a stream, sweep, acknowledge';
 
 CREATE TABLE events (

@@ -33,6 +33,8 @@ CREATE TABLE broadcast_audience (
 COMMENT ON TABLE broadcast_audience IS 'Who is told by a broadcast, fixed when it was accepted. fanned_out_at: set in the transaction of this recipient''s part, so that it is done once';
 COMMENT ON INDEX broadcast_audience_pkey IS 'audience of a broadcast; the part of one recipient';
 CREATE INDEX broadcast_audience_waiting ON broadcast_audience (tenant_id, broadcast_id, user_id) WHERE fanned_out_at IS NULL;
+CREATE INDEX broadcast_audience_by_user ON broadcast_audience (tenant_id, user_id);
+COMMENT ON INDEX broadcast_audience_by_user IS 'erasure of a user';
 COMMENT ON INDEX broadcast_audience_waiting IS 'the next chunk of a broadcast, users ascending (law 2)';
 
 CREATE TABLE notifications (
@@ -140,6 +142,8 @@ COMMENT ON INDEX notifications_by_collapse_key IS 'POST /notifications/withdraw 
 CREATE INDEX notifications_by_related ON notifications (tenant_id, related_entity_type, related_entity_id)
     WHERE related_entity_id IS NOT NULL;
 COMMENT ON INDEX notifications_by_related IS 'POST /notifications/withdraw by related entity';
+CREATE INDEX notifications_by_creator ON notifications (tenant_id, created_by, user_id) WHERE created_by IS NOT NULL;
+COMMENT ON INDEX notifications_by_creator IS 'erasure of an author; none for what producers make';
 CREATE INDEX notifications_by_broadcast ON notifications (tenant_id, broadcast_id, user_id) WHERE broadcast_id IS NOT NULL;
 COMMENT ON INDEX notifications_by_broadcast IS 'GET /broadcasts/{id}: seen, read, who has not; withdraw by broadcast_id; the foreign key';
 CREATE INDEX notifications_by_age ON notifications (tenant_id, created_at, user_id) WHERE state <> 'held';

@@ -99,11 +99,12 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT b.tenant_id, b.id
-    FROM (SELECT u.tenant_id, u.id, row_number() OVER (PARTITION BY u.tenant_id ORDER BY u.id) AS turn
+    FROM (SELECT u.tenant_id, u.id, row_number() OVER (PARTITION BY u.tenant_id ORDER BY
+              array_position(ARRAY['critical', 'high', 'normal', 'low'], u.draft ->> 'priority'), u.id) AS turn
           FROM public.broadcasts u WHERE u.completed_at IS NULL AND u.withdrawn_at IS NULL) b
     ORDER BY b.turn, b.id LIMIT lim
 $$;
-COMMENT ON FUNCTION hub_due_broadcasts(int) IS 'broadcasts whose fan-out is not complete; tenants in turn';
+COMMENT ON FUNCTION hub_due_broadcasts(int) IS 'broadcasts whose fan-out is not complete; tenants in turn, of each the most urgent first';
 
 CREATE FUNCTION hub_revocations(since timestamptz)
 RETURNS TABLE (tenant_id text, user_id bigint, revoked_at timestamptz)

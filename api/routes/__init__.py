@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from api.route import Route
+from api.routes.broadcasts import BROADCASTS
 from api.routes.credentials import CREDENTIALS
 from api.routes.notifications import NOTIFICATIONS
 from api.routes.own import OWN
+from api.routes.people import PEOPLE_AND_GROUPS
 from api.routes.preferences import PREFERENCES
 
 
 def api_routes() -> list[Route]:
     """What `BASE` serves."""
-    return [*NOTIFICATIONS, *OWN, *PREFERENCES, *CREDENTIALS]
+    return [*NOTIFICATIONS, *OWN, *PREFERENCES, *CREDENTIALS, *PEOPLE_AND_GROUPS, *BROADCASTS]

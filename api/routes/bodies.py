@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from api.paging import PageQuery
 from api.query import RequestQuery
@@ -17,6 +18,7 @@ from api.types import (
     Data,
     EntityId,
     EntityType,
+    GroupName,
     Id,
     Instant,
     Message,
@@ -25,13 +27,13 @@ from api.types import (
     Title,
 )
 from api.validation import RequestBody
+from hub.app.broadcasts import NOBODY
+from hub.app.create import RECIPIENTS_MAX, ToGroup
 from hub.app.errors import Invalid, Violation
 from hub.core.notification import CHANNELS, Draft
 from hub.core.principal import Principal
 from hub.core.transitions import Action
 
-RECIPIENTS_MAX: Final = 1000
-"""How many streams one transaction locks at most: more would make their people wait."""
 ACTIONS_MAX: Final = 200
 
 IncludeMore = Literal["total", "muted", "expired"]
@@ -39,11 +41,9 @@ IncludeMore = Literal["total", "muted", "expired"]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class NewNotification(RequestBody, kw_only=True):
-    """One text, for `user_id` or for each of `user_ids`."""
+class Content(RequestBody, kw_only=True):
+    """What is said, to whomever."""
 
-    user_id: Id | None = None
-    user_ids: Annotated[list[Id], Meta(min_length=1, max_length=RECIPIENTS_MAX)] | None = None
     type: NotificationType
     title: Title
     message: Message
@@ -59,12 +59,29 @@ class NewNotification(RequestBody, kw_only=True):
     channels: Annotated[list[Channel], Meta(min_length=1, max_length=len(CHANNELS))] | None = None
 
     def check(self) -> Iterator[Violation]:
-        if (self.user_id is None) == (self.user_ids is None):
-            yield "user_id", "Give either `user_id` or `user_ids`."
         if self.related_entity_id is not None and self.related_entity_type is None:
             yield "related_entity_type", "Is needed where `related_entity_id` is given."
         if self.expires_at is not None and self.deliver_at is not None and self.expires_at <= self.deliver_at:
             yield "expires_at", "Must be after `deliver_at`."
+
+
+class NewNotification(Content, kw_only=True):
+    """One text, for `user_id`, for each of `user_ids`, or for each member of a `group`."""
+
+    user_id: Id | None = None
+    user_ids: Annotated[list[Id], Meta(min_length=1, max_length=RECIPIENTS_MAX)] | None = None
+    group: GroupName | None = None
+
+    def check(self) -> Iterator[Violation]:
+        if sum(one is not None for one in (self.user_id, self.user_ids, self.group)) != 1:
+            yield "user_id", "Give either `user_id`, `user_ids` or `group`."
+        yield from super().check()
+
+
+class NewBroadcast(Content, kw_only=True):
+    """One text, for everyone of the tenant who has an inbox, or for the members of a `group`."""
+
+    group: GroupName | None = None
 
 
 class NewNotifications(RequestBody, kw_only=True):
@@ -160,34 +177,42 @@ class HistoryQuery(PageQuery, kw_only=True):
     include: tuple[IncludeMore, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-def drafts_of(items: Iterable[NewNotification], principal: Principal) -> list[Draft]:
-    """One draft a recipient, in order; a person named twice for one text is told once.
+def drafts_of(items: Iterable[NewNotification], principal: Principal) -> list[Draft | ToGroup]:
+    """One draft a recipient, in order; a person named twice for one text is told once. Groups are not looked up yet.
 
     Raises:
         Invalid: more recipients than one transaction takes.
     """
-    drafts = [
-        Draft(
-            user_id=user_id,
-            type=item.type,
-            title=item.title,
-            message=item.message,
-            priority=item.priority,
-            category=item.category,
-            action_url=item.action_url,
-            expires_at=item.expires_at,
-            deliver_at=item.deliver_at,
-            related_entity_type=item.related_entity_type,
-            related_entity_id=item.related_entity_id,
-            data=item.data,
-            collapse_key=item.collapse_key,
-            channels=None if item.channels is None else frozenset(item.channels),
-            created_by=principal.user_id,
-            created_by_key=principal.api_key_id,
-        )
-        for item in items
-        for user_id in (dict.fromkeys(item.user_ids) if item.user_ids is not None else (item.user_id or 0,))
-    ]
+    drafts: list[Draft | ToGroup] = []
+    for item in items:
+        draft = draft_of(item, principal)
+        if item.group is not None:
+            drafts.append(ToGroup(item.group, draft))
+            continue
+        named = dict.fromkeys(item.user_ids) if item.user_ids is not None else (item.user_id or 0,)
+        drafts.extend(replace(draft, user_id=user_id) for user_id in named)
     if len(drafts) > RECIPIENTS_MAX:
         raise Invalid([("$.items", f"Names {len(drafts)} recipients; at most {RECIPIENTS_MAX} at once.")])
     return drafts
+
+
+def draft_of(item: Content, principal: Principal) -> Draft:
+    """What is said, as yet to nobody."""
+    return Draft(
+        user_id=NOBODY,
+        type=item.type,
+        title=item.title,
+        message=item.message,
+        priority=item.priority,
+        category=item.category,
+        action_url=item.action_url,
+        expires_at=item.expires_at,
+        deliver_at=item.deliver_at,
+        related_entity_type=item.related_entity_type,
+        related_entity_id=item.related_entity_id,
+        data=item.data,
+        collapse_key=item.collapse_key,
+        channels=None if item.channels is None else frozenset(item.channels),
+        created_by=principal.user_id,
+        created_by_key=principal.api_key_id,
+    )

@@ -51,7 +51,7 @@ class Deliveries(msgspec.Struct):
        responses={201: Created | CreatedItems}, errors=(403,), idempotent=True)  # fmt: skip
 async def create_notification(call: Call[Deps, NewNotification, None]) -> Answer:
     """An agent notifies only themselves."""
-    render = _single if call.body.user_ids is None else CreatedItems
+    render = _single if call.body.user_id is not None else CreatedItems
     caller = caller_of(call, status=201, render=render)
     return answer_of(await create(call.deps, caller, drafts_of([call.body], call.principal)), status=201, render=render)
 

@@ -51,6 +51,7 @@ class Wakes:
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
+        self.broadcast = asyncio.Event()
 
 
 class Deps:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from hub.app import broadcasts
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden
@@ -42,6 +43,9 @@ async def withdraw(deps: Deps, caller: Caller, asked: Withdrawn) -> Outcome[Coun
     """
     if caller.principal.role == "agent":
         raise Forbidden("Only a supervisor or a service takes notifications back.")
+    if asked.broadcast_id is not None:
+        # First, so that nobody is told behind the back of what follows.
+        await broadcasts.stop(deps, caller, asked.broadcast_id)
 
     async def part(unit: Unit, after: int) -> tuple[int, int | None]:
         user_ids = await notifications.find_withdrawn_users(unit.tx, unit.tenant_id, asked, after, USERS_MAX)

@@ -21,6 +21,11 @@ async def find_due_expiries(tx: Tx, lim: int) -> list[tuple[str, int]]:
     return [(row["tenant_id"], row["user_id"]) for row in await tx.fetch(_SQL["find_due_expiries"], lim)]
 
 
+async def find_due_broadcasts(tx: Tx, lim: int) -> list[tuple[str, int]]:
+    """(tenant, broadcast) that somebody of its audience waits for; tenants in turn, of each the most urgent first."""
+    return [(row["tenant_id"], row["broadcast_id"]) for row in await tx.fetch(_SQL["find_due_broadcasts"], lim)]
+
+
 async def forget_keys(tx: Tx, older_than: timedelta, lim: int) -> int:
     """Delete idempotency keys past their time; how many, at most `lim`."""
     return await tx.fetchval(_SQL["forget_keys"], older_than, lim)

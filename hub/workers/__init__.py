@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from hub.app.broadcasts import fan_out
 from hub.app.deps import Deps
 from hub.app.due import expire_due, release_due
 from hub.auth.revocations import Revocation, Revocations
@@ -18,6 +19,7 @@ from hub.workers.runner import Worker, WorkerStatistics
 RELEASE_INTERVAL_S: Final = 1.0
 EXPIRE_INTERVAL_S: Final = 1.0
 """What expires is to be gone within 5 s of its time."""
+BROADCAST_INTERVAL_S: Final = 1.0
 REVOKE_INTERVAL_S: Final = 1.0
 """A revoked user's sockets are to be closed within 5 s, on all nodes."""
 FORGET_INTERVAL_S: Final = 60.0
@@ -64,17 +66,19 @@ def background_workers(
     """The loops of a node. `owner_url` is the database as a role that may drop old partitions; without it they stay."""
     release = DueWorker(deps, _find(deps, upkeep.find_due_releases), release_due)
     expire = DueWorker(deps, _find(deps, upkeep.find_due_expiries), expire_due)
+    broadcasts = DueWorker(deps, _find(deps, upkeep.find_due_broadcasts), fan_out)
     days = _Days(deps, owner_url)
     clock = deps.clock
     return Workers(
         [
             Worker("release", RELEASE_INTERVAL_S, release.step, clock, deps.wakes.release),
             Worker("expire", EXPIRE_INTERVAL_S, expire.step, clock),
+            Worker("broadcasts", BROADCAST_INTERVAL_S, broadcasts.step, clock, deps.wakes.broadcast),
             Worker("revocations", REVOKE_INTERVAL_S, _Revoking(deps, revocations, on_revoked).step, clock),
             Worker("idempotency", FORGET_INTERVAL_S, _forgetting(deps), clock),
             Worker("partitions", PARTITIONS_INTERVAL_S, days.step, clock),
         ],
-        [release, expire],
+        [release, expire, broadcasts],
     )
 
 

@@ -6,5 +6,8 @@ SELECT tenant_id, user_id FROM hub_due_releases($1);
 -- name: find_due_expiries
 SELECT tenant_id, user_id FROM hub_due_expiries($1);
 
+-- name: find_due_broadcasts
+SELECT tenant_id, broadcast_id FROM hub_due_broadcasts($1);
+
 -- name: forget_keys
 SELECT hub_forget_keys($1::interval, $2);

@@ -1,0 +1,83 @@
+"""People and groups."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from api.route import PRODUCERS, Answer, Call, PathText, Route, route
+from api.routes.calling import answer_of, caller_of
+from api.types import GroupName, Id
+from api.validation import RequestBody
+from hub.app import directory
+from hub.app.deps import Deps
+from hub.app.directory import GROUP_MEMBERS_MAX, KEEPERS
+from hub.core.preferences import Locale, Zone
+from hub.store.directory import Group, Person
+
+
+class PersonBody(RequestBody, kw_only=True):
+    """What is known of a user. What is left out is null; the fields that only an answer has are ignored."""
+
+    display_name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    locale: Locale | None = None
+    timezone: Zone | None = None
+    external_id: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    user_id: Id | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class GroupBody(RequestBody, kw_only=True):
+    """Who is in it. The fields that only an answer has are ignored."""
+
+    members: Annotated[list[Id], Meta(max_length=GROUP_MEMBERS_MAX)]
+    name: GroupName | None = None
+    names: dict[str, str] | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@route("GET", "/users/{user_id}", summary="A user", roles=KEEPERS, responses={200: Person}, errors=(404,))
+async def read_person(call: Call[Deps, None, None]) -> Answer:
+    """Whoever has an entry, or an inbox."""
+    return Answer(200, await directory.read_person(call.deps, caller_of(call), call.id("user_id")))
+
+
+@route("PUT", "/users/{user_id}", summary="Name a user", roles=KEEPERS, responses={200: Person}, errors=(409,))
+async def put_person(call: Call[Deps, PersonBody, None]) -> Answer:
+    """Any id is accepted: the inbox begins with it. A name that is null is filled by the name in the user's token."""
+    body = call.body
+    person = Person(
+        user_id=call.id("user_id"),
+        display_name=body.display_name,
+        locale=body.locale,
+        timezone=body.timezone,
+        external_id=body.external_id,
+    )
+    return answer_of(await directory.put_person(call.deps, caller_of(call), person))
+
+
+@route("GET", "/groups/{name}", summary="A group", roles=PRODUCERS, responses={200: Group}, errors=(404,),
+       parameters={"name": PathText})  # fmt: skip
+async def read_group(call: Call[Deps, None, None]) -> Answer:
+    """`members` are ids, `names` those of them who have a name."""
+    return Answer(200, await directory.read_group(call.deps, caller_of(call), call.text("name")))
+
+
+@route("PUT", "/groups/{name}", summary="Make a group, or replace its members", roles=KEEPERS, responses={200: Group},
+       parameters={"name": PathText})  # fmt: skip
+async def put_group(call: Call[Deps, GroupBody, None]) -> Answer:
+    return answer_of(await directory.put_group(call.deps, caller_of(call), call.text("name"), call.body.members))
+
+
+@route("DELETE", "/groups/{name}", summary="Delete a group", roles=KEEPERS, responses={204: None}, errors=(404,),
+       parameters={"name": PathText})  # fmt: skip
+async def delete_group(call: Call[Deps, None, None]) -> Answer:
+    """Its members stay people."""
+    return answer_of(await directory.delete_group(call.deps, caller_of(call), call.text("name")), status=204)
+
+
+PEOPLE_AND_GROUPS: Final[list[Route]] = [read_person, put_person, read_group, put_group, delete_group]
