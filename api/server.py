@@ -26,6 +26,7 @@ from hub import clock
 from hub.app.calls import SocketCalls
 from hub.app.deps import Deps
 from hub.auth import Revocations, TokenVerifier, verifier_of
+from hub.auth.sealing import sealer_of
 from hub.broker import RedisBroker
 from hub.core.log import LogUnavailable
 from hub.gateway.limits import GatewayLimits
@@ -79,16 +80,19 @@ class _Uvicorn(uvicorn.Server):
 
 
 class HubServer:
-    """A node on one event loop. `run` returns after `stop`, or raises what keeps it from serving."""
+    """A node on one event loop. `run` returns after `stop`, or raises what keeps it from serving.
+
+    Raises:
+        ValueError: the Redis URL cannot be used; the sentence says why.
+    """
 
     def __init__(self, settings: Settings, database_url: str, redis_url: str) -> None:
         self._settings = settings
         self._database_url = database_url
-        self._redis_url = redis_url
         self._uvicorn: _Uvicorn | None = None
         self._node: Node | None = None
         self._database: Database | None = None
-        self._broker: RedisBroker | None = None
+        self._broker = RedisBroker(redis_url)
         self._is_migrated = False
         self._port: int | None = None
         self._on_started: Callable[[int], None] | None = None
@@ -149,7 +153,7 @@ class HubServer:
                 statement_timeout_s=settings.statement_timeout_s,
             )
             stack.push_async_callback(database.close)
-            broker = self._broker = RedisBroker(self._redis_url)
+            broker = self._broker
             revocations = Revocations()
             verifier = verifier_of(
                 settings,
@@ -160,7 +164,7 @@ class HubServer:
                 api_keys=StoredApiKeys(database),
             )
             stack.push_async_callback(verifier.aclose)
-            deps = Deps(database=database, broker=broker, settings=settings)
+            deps = Deps(database, broker, settings, sealer=sealer_of(settings, clock.token))
             node = self._node = Node(
                 log=StreamLog(database),
                 subscriptions=broker,
@@ -245,8 +249,9 @@ class HubServer:
     async def ready(self) -> Readiness:
         """What a probe is told: only without database, schema, or while draining is this node not to be used."""
         assert self._database is not None
-        assert self._broker is not None
-        checks = {"redis": "ok" if self._broker.is_connected else "away"}
+        hints = self._broker.statistics()
+        has_redis = hints.is_connected and hints.is_publishing
+        checks = {"redis": "ok" if has_redis else "away"}
         if self._is_draining:
             return Readiness("unavailable", checks | {"node": "draining"})
         if not self._is_migrated:
@@ -256,4 +261,4 @@ class HubServer:
         except LogUnavailable:
             return Readiness("unavailable", checks | {"database": "away"})
         checks["database"] = "ok"
-        return Readiness("ok" if self._broker.is_connected else "degraded", checks)
+        return Readiness("ok" if has_redis else "degraded", checks)

@@ -51,7 +51,10 @@ async def _run(settings: Settings) -> None:
 
     async with contextlib.AsyncExitStack() as stack:
         database_url, redis_url = await _servers(settings, stack)
-        server = HubServer(settings, database_url, redis_url)
+        try:
+            server = HubServer(settings, database_url, redis_url)
+        except ValueError as error:
+            raise Refused(f"HUB_REDIS_URL cannot be used: {error}") from None
         running = asyncio.create_task(server.run(on_started=lambda port: _greet(settings, port)))
         stopping = asyncio.create_task(wait_for_stop())
         try:
