@@ -55,4 +55,11 @@ class NotSent(Exception):
 
 
 class Unreachable(Exception):
-    """No answer of the hub over HTTP. A write may have happened: repeat it with the same `Idempotency-Key`."""
+    """No answer of the hub over HTTP.
+
+    `may_have_happened`: a write left and its answer did not come; repeat it with the same `Idempotency-Key`.
+    """
+
+    def __init__(self, why: str, *, may_have_happened: bool) -> None:
+        super().__init__(why)
+        self.may_have_happened = may_have_happened

@@ -49,7 +49,7 @@ async def open_socket(url: str, token: str, subprotocol: str, tuning: Tuning) ->
     except InvalidStatus as exc:
         return _refused(exc)
     except (OSError, WebSocketException) as exc:
-        return End(reason=str(exc) or type(exc).__name__)
+        return End(reason=_sentence(exc))
 
 
 def _refused(exc: InvalidStatus) -> End:
@@ -67,6 +67,12 @@ def _refused(exc: InvalidStatus) -> End:
         status=status,
         retry_after_s=float(retry_after) if retry_after.isdecimal() else None,
     )
+
+
+def _sentence(exc: Exception) -> str:
+    if isinstance(exc, ConnectionRefusedError):
+        return "nobody listens there"
+    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
 
 
 def _phrase(status: int) -> str:
