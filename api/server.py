@@ -25,7 +25,8 @@ from api.wiring import GatewayCalls, GatewayVerifier
 from hub import clock
 from hub.app.calls import SocketCalls
 from hub.app.deps import Deps
-from hub.auth import Revocations, TokenVerifier, verifier_of
+from hub.app.naming import NamingVerifier
+from hub.auth import Revocations, verifier_of
 from hub.auth.sealing import sealer_of
 from hub.broker import RedisBroker
 from hub.core.log import LogUnavailable
@@ -165,10 +166,11 @@ class HubServer:
             )
             stack.push_async_callback(verifier.aclose)
             deps = Deps(database, broker, settings, sealer=sealer_of(settings, clock.token))
+            named = NamingVerifier(verifier, deps)
             node = self._node = Node(
                 log=StreamLog(database),
                 subscriptions=broker,
-                verifier=GatewayVerifier(verifier),
+                verifier=GatewayVerifier(named),
                 calls=GatewayCalls(SocketCalls(deps)),
                 clock=clock,
                 limits=gateway_limits(settings),
@@ -187,9 +189,9 @@ class HubServer:
             stack.push_async_callback(workers.stop)
             migrating.add_done_callback(lambda done: self._migrated(done, workers))
             await verifier.warm()
-            yield self._app(deps, verifier, node, broker)
+            yield self._app(deps, named, node, broker)
 
-    def _app(self, deps: Deps, verifier: TokenVerifier, node: Node, broker: RedisBroker) -> Dispatcher:
+    def _app(self, deps: Deps, verifier: NamingVerifier, node: Node, broker: RedisBroker) -> Dispatcher:
         settings = self._settings
         registry = CollectorRegistry()
         registry.register(

@@ -8,7 +8,8 @@ from api.problems import problem_of
 from hub.app.caller import Caller
 from hub.app.calls import SocketCalls
 from hub.app.errors import AppError
-from hub.auth import InvalidToken, KeysUnavailable, TokenVerifier
+from hub.app.naming import Verifier
+from hub.auth import InvalidToken, KeysUnavailable
 from hub.core.log import LogUnavailable
 from hub.core.principal import Principal
 from hub.gateway.ports import CallFailed, TokenRefused
@@ -17,7 +18,7 @@ from hub.gateway.ports import CallFailed, TokenRefused
 class GatewayVerifier:
     """The gateway's `Verifier`."""
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: Verifier) -> None:
         self._verifier = verifier
 
     async def verify(self, token: str) -> Principal:

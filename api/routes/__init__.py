@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from api.route import Route
 from api.routes.broadcasts import BROADCASTS
+from api.routes.contacts import CONTACTS
 from api.routes.credentials import CREDENTIALS
 from api.routes.notifications import NOTIFICATIONS
 from api.routes.own import OWN
 from api.routes.people import PEOPLE_AND_GROUPS
 from api.routes.preferences import PREFERENCES
+from api.routes.tenant import TENANT
 
 
 def api_routes() -> list[Route]:
     """What `BASE` serves."""
-    return [*NOTIFICATIONS, *OWN, *PREFERENCES, *CREDENTIALS, *PEOPLE_AND_GROUPS, *BROADCASTS]
+    return [*NOTIFICATIONS, *OWN, *PREFERENCES, *CREDENTIALS, *PEOPLE_AND_GROUPS, *BROADCASTS, *CONTACTS, *TENANT]

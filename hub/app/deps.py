@@ -39,6 +39,13 @@ class ProcessClock(Protocol):
     def token(self, bytes_of_entropy: int = 16) -> str: ...
 
 
+class Sealer(Protocol):
+    """Encrypts what is kept in the database: `hub.auth.sealing`."""
+
+    def seal(self, plain: bytes) -> bytes: ...
+    def open(self, sealed: bytes) -> bytes: ...
+
+
 class HintFigures(msgspec.Struct):
     """How many hints the broker took, and did not take, since the start."""
 
@@ -58,7 +65,13 @@ class Deps:
     """One a process."""
 
     def __init__(
-        self, database: Database, broker: Announcer, settings: Options, clock: ProcessClock = machine_clock
+        self,
+        database: Database,
+        broker: Announcer,
+        settings: Options,
+        clock: ProcessClock = machine_clock,
+        *,
+        sealer: Sealer | None = None,
     ) -> None:
         self.database = database
         self.broker = broker
@@ -66,3 +79,11 @@ class Deps:
         self.clock = clock
         self.hints = HintFigures()
         self.wakes = Wakes()
+        self._sealer = sealer
+
+    @property
+    def sealer(self) -> Sealer:
+        """What keeps secrets in the database. A process without it cannot serve what has some."""
+        if self._sealer is None:
+            raise RuntimeError("this process was given no sealer")
+        return self._sealer
