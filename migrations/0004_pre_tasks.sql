@@ -124,6 +124,8 @@ CREATE TABLE task_assignments (
 COMMENT ON TABLE task_assignments IS 'Who is on a task beside assigned_to, and in which role; one row a user';
 COMMENT ON INDEX task_assignments_pkey IS 'one assignment';
 COMMENT ON INDEX task_assignments_one_a_user IS 'GET /tasks/{id}/assignments, whom an event of the task reaches, DELETE /tasks/{id}/assign/{user_id}; the foreign key';
+CREATE INDEX task_assignments_by_assigner ON task_assignments (tenant_id, assigned_by) WHERE assigned_by IS NOT NULL;
+COMMENT ON INDEX task_assignments_by_assigner IS 'erasure of a user';
 CREATE INDEX task_assignments_by_user ON task_assignments (tenant_id, user_id, task_id);
 COMMENT ON INDEX task_assignments_by_user IS 'GET /tasks of an agent: those they are on; export and erasure of a user';
 

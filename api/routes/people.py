@@ -7,13 +7,14 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from api.route import PRODUCERS, Answer, Call, PathText, Route, route
+from api.route import ADMINS, PRODUCERS, Answer, Call, PathText, Route, route
 from api.routes.calling import answer_of, caller_of
 from api.types import GroupName, Id
 from api.validation import RequestBody
-from hub.app import directory
+from hub.app import directory, erasure
 from hub.app.deps import Deps
 from hub.app.directory import GROUP_MEMBERS_MAX, KEEPERS
+from hub.app.erasure import Export
 from hub.core.preferences import Locale, Zone
 from hub.store.directory import Group, Person
 
@@ -80,4 +81,26 @@ async def delete_group(call: Call[Deps, None, None]) -> Answer:
     return answer_of(await directory.delete_group(call.deps, caller_of(call), call.text("name")), status=204)
 
 
-PEOPLE_AND_GROUPS: Final[list[Route]] = [read_person, put_person, read_group, put_group, delete_group]
+@route("DELETE", "/users/{user_id}", summary="Erase a person", roles=ADMINS, responses={204: None})
+async def erase_user(call: Call[Deps, None, None]) -> Answer:
+    """Deletes their notifications, events, addresses, preferences and message bodies; what they share with others
+    loses its author. Their devices hear `inbox.erased`; the trail keeps the fact. Idempotent."""
+    return answer_of(await erasure.erase_user(call.deps, caller_of(call), call.id("user_id")), status=204)
+
+
+@route("GET", "/users/{user_id}/export", summary="All that is known of a person", roles=ADMINS,
+       responses={200: Export})  # fmt: skip
+async def export_user(call: Call[Deps, None, None]) -> Answer:
+    """By section, the newest first. That it was asked for is in the trail."""
+    return Answer(200, await erasure.export_user(call.deps, caller_of(call), call.id("user_id")))
+
+
+PEOPLE_AND_GROUPS: Final[list[Route]] = [
+    read_person,
+    put_person,
+    erase_user,
+    export_user,
+    read_group,
+    put_group,
+    delete_group,
+]
