@@ -178,6 +178,7 @@ class HubServer:
                 root_path=settings.root_path,
                 compress=settings.compression,
             )
+            deps.presence = node.presence
             await node.start()
             stack.push_async_callback(node.stop)
             await broker.start()

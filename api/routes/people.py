@@ -7,14 +7,16 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from api.route import ADMINS, PRODUCERS, Answer, Call, PathText, Route, route
+from api.query import RequestQuery
+from api.route import ADMINS, PRODUCERS, SUPERVISORS, Answer, Call, PathText, Route, route
 from api.routes.calling import answer_of, caller_of
 from api.types import GroupName, Id
 from api.validation import RequestBody
-from hub.app import directory, erasure
+from hub.app import directory, erasure, presence
 from hub.app.deps import Deps
 from hub.app.directory import GROUP_MEMBERS_MAX, KEEPERS
 from hub.app.erasure import Export
+from hub.app.presence import Presence
 from hub.core.preferences import Locale, Zone
 from hub.store.directory import Group, Person
 
@@ -29,6 +31,12 @@ class PersonBody(RequestBody, kw_only=True):
     user_id: Id | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+class PresenceQuery(RequestQuery, kw_only=True):
+    """Of whom."""
+
+    group: GroupName | None = None
 
 
 class GroupBody(RequestBody, kw_only=True):
@@ -81,6 +89,13 @@ async def delete_group(call: Call[Deps, None, None]) -> Answer:
     return answer_of(await directory.delete_group(call.deps, caller_of(call), call.text("name")), status=204)
 
 
+@route("GET", "/presence", summary="Who is connected", roles=SUPERVISORS, responses={200: Presence}, errors=(404,))
+async def read_presence(call: Call[Deps, None, PresenceQuery]) -> Answer:
+    """By id. With `group`: each of its members, connected or not. `is_complete` is false where a node has not answered
+    or, without Redis, only this node can tell."""
+    return Answer(200, await presence.read_presence(call.deps, caller_of(call), call.query.group))
+
+
 @route("DELETE", "/users/{user_id}", summary="Erase a person", roles=ADMINS, responses={204: None})
 async def erase_user(call: Call[Deps, None, None]) -> Answer:
     """Deletes their notifications, events, addresses, preferences and message bodies; what they share with others
@@ -103,4 +118,5 @@ PEOPLE_AND_GROUPS: Final[list[Route]] = [
     read_group,
     put_group,
     delete_group,
+    read_presence,
 ]

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from hub import clock as machine_clock
+from hub.core.presence import Online
 from hub.store.pool import Database
 
 
@@ -46,6 +47,12 @@ class Sealer(Protocol):
     def open(self, sealed: bytes) -> bytes: ...
 
 
+class PresenceBoard(Protocol):
+    """Who is connected: the gateway's, as far as a use case needs it."""
+
+    async def read(self, tenant_id: str) -> Online: ...
+
+
 class HintFigures(msgspec.Struct):
     """How many hints the broker took, and did not take, since the start."""
 
@@ -80,6 +87,8 @@ class Deps:
         self.hints = HintFigures()
         self.wakes = Wakes()
         self._sealer = sealer
+        self.presence: PresenceBoard | None = None
+        """Set where this process is a node; else nobody is known to be online."""
 
     @property
     def sealer(self) -> Sealer:

@@ -341,7 +341,9 @@ class Node:
             connection.flush()
 
     def _on_connection(self, is_up: bool) -> None:
-        if not is_up:
+        if is_up:
+            self.presence.ask_again()
+        else:
             self.ringer.forget_peers()
         # Whatever was said while the broker was away was not heard.
         self._sweep_signal.set()

@@ -10,10 +10,12 @@ Owns the board and its gossip. Does not own who may watch beyond the role.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from hub.core.presence import Online
 from hub.core.topics import NODES, presence_topic
 from hub.gateway.ports import CallFailed
 
@@ -24,15 +26,20 @@ if TYPE_CHECKING:
 
 _WATCHERS = frozenset({"supervisor", "admin"})
 _USERS_PER_MESSAGE = 1000
+ANSWER_S: Final = 1.0
+"""How long other nodes are waited for: one that lives answers within milliseconds."""
+KEPT_S: Final = 60.0
+"""How long a board that was read is kept up to date for the next who asks."""
 ASK_MARK = b"P"
 """The first byte, on `NODES`, of a node's wish to hear all about the tenant that follows."""
 
 
 class _Devices(msgspec.Struct, array_like=True):
-    """These users have so many devices on this node."""
+    """These users have so many devices on this node. `is_all`: with what was said before, these are all."""
 
     node: str
     users: dict[int, int]
+    is_all: bool = False
 
 
 class PresenceChanged(msgspec.Struct, tag_field="type", tag="event"):
@@ -53,6 +60,12 @@ class _Board:
     def __init__(self) -> None:
         self.devices: dict[int, dict[str, int]] = {}
         self.watchers: list[Connection] = []
+        self.answered: set[str] = set()
+        """Other nodes that have said all of theirs."""
+        self.heard = asyncio.Event()
+        """Set anew whenever a node has."""
+        self.kept_until = 0.0
+        """Without watchers it stays until then, so that who asks often does not begin anew each time."""
 
     def total(self, user_id: int) -> int:
         return sum(self.devices.get(user_id, {}).values())
@@ -85,18 +98,52 @@ class Presence:
         Raises:
             CallFailed: 403, the role may not.
         """
-        tenant_id = self._tenant_of_watcher(connection)
+        board = await self._board(self._tenant_of_watcher(connection))
+        if connection not in board.watchers:
+            board.watchers.append(connection)
+        return {"items": [_shown(user_id, board.total(user_id)) for user_id in sorted(board.devices)]}
+
+    async def _board(self, tenant_id: str) -> _Board:
+        """The tenant's board, with this node's own; the others are asked where it is a new one."""
         board = self._boards.get(tenant_id)
         if board is None:
             board = self._boards[tenant_id] = _Board()
+            # Not thrown away while its topic is being subscribed.
+            board.kept_until = self._node.clock.monotonic() + KEPT_S
             for audience in self._node.registry:
                 if audience.tenant_id == tenant_id:
                     board.put(audience.user_id, self._node.node_id, len(audience.connections))
             await self._node.subscriptions.subscribe(presence_topic(tenant_id))
             self._node.publish_soon(NODES, ASK_MARK + tenant_id.encode())
-        if connection not in board.watchers:
-            board.watchers.append(connection)
-        return {"items": [_shown(user_id, board.total(user_id)) for user_id in sorted(board.devices)]}
+        return board
+
+    async def read(self, tenant_id: str) -> Online:
+        """Who is connected now, on all nodes, as far as they answer within `ANSWER_S`; never an error."""
+        is_old = tenant_id in self._boards
+        board = await self._board(tenant_id)
+        board.kept_until = self._node.clock.monotonic() + KEPT_S
+        if is_old and not self._is_complete(board):
+            # A node that began after the board did has not been asked.
+            self._node.publish_soon(NODES, ASK_MARK + tenant_id.encode())
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while self._node.subscriptions.is_connected and not self._is_complete(board):
+                    board.heard.clear()
+                    await board.heard.wait()
+        except TimeoutError:
+            pass
+        devices = {user_id: board.total(user_id) for user_id in sorted(board.devices)}
+        nodes = 1 + len(board.answered & set(self._node.ringer.peers()))
+        return Online(devices, nodes, self._node.subscriptions.is_connected and self._is_complete(board))
+
+    def _is_complete(self, board: _Board) -> bool:
+        return board.answered.issuperset(self._node.ringer.peers())
+
+    def ask_again(self) -> None:
+        """The broker is back: what was said meanwhile was not heard."""
+        for tenant_id, board in self._boards.items():
+            board.answered.clear()
+            self._node.publish_soon(NODES, ASK_MARK + tenant_id.encode())
 
     async def unsubscribe(self, connection: Connection) -> dict[str, Any]:
         """Watch no more. Idempotent."""
@@ -113,7 +160,10 @@ class Presence:
         if board is None or connection not in board.watchers:
             return
         board.watchers.remove(connection)
-        if not board.watchers:
+        self._drop_unused(tenant_id, board)
+
+    def _drop_unused(self, tenant_id: str, board: _Board) -> None:
+        if not board.watchers and board.kept_until <= self._node.clock.monotonic():
             del self._boards[tenant_id]
             self._node.spawn(self._leave(tenant_id))
 
@@ -149,20 +199,31 @@ class Presence:
         if said.node != self._node.node_id:
             self._node.ringer.noted(said.node)
             self._put(tenant_id, said.node, said.users)
+            board = self._boards.get(tenant_id)
+            if board is not None and said.is_all:
+                board.answered.add(said.node)
+                board.heard.set()
 
     def asked(self, payload: bytes) -> None:
         """A node has begun to watch a tenant: say all that this one has of it."""
         tenant_id = payload.removeprefix(ASK_MARK).decode(errors="replace")
         users = {a.user_id: len(a.connections) for a in self._node.registry if a.tenant_id == tenant_id}
-        rows = sorted(users.items())
-        for start in range(0, len(rows), _USERS_PER_MESSAGE):
-            chunk = dict(rows[start : start + _USERS_PER_MESSAGE])
-            self._node.publish_soon(presence_topic(tenant_id), _encode(_Devices(self._node.node_id, chunk)))
+        self._node.spawn(self._say_all(tenant_id, sorted(users.items())))
+
+    async def _say_all(self, tenant_id: str, rows: list[tuple[int, int]]) -> None:
+        # One after the other, so that the last one said is the last one heard; who has nobody says so.
+        for start in range(0, max(len(rows), 1), _USERS_PER_MESSAGE):
+            end = start + _USERS_PER_MESSAGE
+            said = _Devices(self._node.node_id, dict(rows[start:end]), is_all=end >= len(rows))
+            await self._node.subscriptions.publish(presence_topic(tenant_id), _encode(said))
 
     def drop_silent_nodes(self, alive: set[str]) -> None:
         """Nodes that have not been heard count no more."""
         alive = alive | {self._node.node_id}
-        for tenant_id, board in self._boards.items():
+        for tenant_id, board in list(self._boards.items()):
+            self._drop_unused(tenant_id, board)
+            # One that comes back says all anew only when it is asked.
+            board.answered &= alive
             silent = {node for by_node in board.devices.values() for node in by_node} - alive
             for node in silent:
                 users = {user_id: 0 for user_id, by_node in board.devices.items() if node in by_node}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from hub.gateway import presence
 from tests.gateway.harness import Device, Hub, device
+from tests.gateway.test_protocol import until
 
 
 async def changes(client: Device, count: int) -> list[tuple[int, bool, int]]:
@@ -57,3 +59,50 @@ async def test_other_nodes_are_asked_and_a_silent_one_counts_no_more(memory_log,
                 two.ear.is_connected = False
                 gone = await asyncio.wait_for(changes(boss, 2), 5)
                 assert sorted(gone) == [(7, False, 0), (8, False, 0)]
+
+
+async def test_who_asks_once_hears_of_every_node(memory_log, bus, limits) -> None:
+    async with Hub(memory_log, bus, limits).serving() as one, Hub(memory_log, bus, limits).serving() as two:
+        await until(lambda: one.node.ringer.peers())
+        async with device(two, 7), device(two, 7), device(one, 8), device(two, 9, tenant="other"):
+            found = await one.node.presence.read("acme")
+            assert (found.devices, found.nodes, found.is_complete) == ({7: 2, 8: 1}, 2, True)
+            async with device(two, 10):
+                await until(lambda: 10 in one.node.presence._boards["acme"].devices)
+            assert (await two.node.presence.read("other")).devices == {9: 1}
+
+
+async def test_a_node_that_began_after_the_board_is_asked_too(memory_log, bus, limits) -> None:
+    async with Hub(memory_log, bus, limits).serving() as one, device(one, 8):
+        assert (await one.node.presence.read("acme")).nodes == 1
+        async with Hub(memory_log, bus, limits).serving() as two:
+            await until(lambda: one.node.ringer.peers())
+            found = await one.node.presence.read("acme")
+            assert (found.nodes, found.is_complete) == (2, True)
+        assert two.node.is_draining
+
+
+async def test_without_the_broker_each_node_tells_of_its_own_and_says_so(memory_log, bus, limits) -> None:
+    async with Hub(memory_log, bus, limits).serving() as one, device(one, 8):
+        one.ear.is_connected = False
+        found = await one.node.presence.read("acme")
+        assert (found.devices, found.nodes, found.is_complete) == ({8: 1}, 1, False)
+
+
+async def test_a_node_that_does_not_answer_makes_it_incomplete(memory_log, bus, limits, monkeypatch) -> None:
+    monkeypatch.setattr(presence, "ANSWER_S", 0.05)
+    async with Hub(memory_log, bus, limits).serving() as one, Hub(memory_log, bus, limits).serving() as two:
+        await until(lambda: one.node.ringer.peers())
+        monkeypatch.setattr(two.node.presence, "asked", lambda payload: None)
+        async with device(two, 7), device(one, 8):
+            found = await one.node.presence.read("acme")
+            assert (found.devices, found.nodes, found.is_complete) == ({8: 1}, 1, False)
+
+
+async def test_a_board_that_nobody_asks_for_is_thrown_away(memory_log, bus, limits, monkeypatch) -> None:
+    async with Hub(memory_log, bus, limits).serving() as one:
+        await one.node.presence.read("acme")
+        assert "acme" in one.node.presence._boards
+        one.node.presence._boards["acme"].kept_until = 0.0
+        one.node.presence.drop_silent_nodes(set())
+        assert one.node.presence._boards == {}
