@@ -1,7 +1,7 @@
 """Looking: pages, one notification, its deliveries, figures, and why something would be told or not.
 
-Reads take no lock. Each comes from one transaction, with the caller's position read before the rows: a client
-that listens from there on misses nothing, and sees nothing older than its page undone.
+Reads take no lock. Each comes from one snapshot, the caller's position with the rows: a client that listens from
+there on misses nothing, and sees nothing older than its page undone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Explanation(msgspec.Struct):
 async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page]:
     """One page of one's own history. Raises `Forbidden` for a service, which has none."""
     user_id = inbox_owner(caller)
-    async with deps.database.transaction(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id) as tx:
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         rows = await notifications.read_page(tx, caller.tenant_id, user_id, asked)
         total = await notifications.count_page(tx, caller.tenant_id, user_id, asked) if with_total else None
@@ -75,7 +75,7 @@ async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_t
 async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page]:
     """One page of what the badge counts as unread; `total` is the badge's figure."""
     user_id = inbox_owner(caller)
-    async with deps.database.transaction(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id) as tx:
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         rows = await notifications.read_unread_page(tx, caller.tenant_id, user_id, asked)
     total = standing.counts.unread if with_total else None
@@ -84,7 +84,7 @@ async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: b
 
 async def read_notification(deps: Deps, caller: Caller, notification_id: int) -> Outcome[Notification]:
     """One that the caller may know of: their own, or one that they created. Raises `NotFound`."""
-    async with deps.database.transaction(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id) as tx:
         position = await Unit(tx, caller).position()
         row = await _known_row(tx, caller, notification_id)
     return Outcome(shown(row), None, position)
@@ -92,7 +92,7 @@ async def read_notification(deps: Deps, caller: Caller, notification_id: int) ->
 
 async def read_delivery(deps: Deps, caller: Caller, notification_id: int) -> list[Delivered]:
     """Every channel's plan, attempts and outcome, of one that the caller may know of. Raises `NotFound`."""
-    async with deps.database.transaction(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id) as tx:
         await _known_row(tx, caller, notification_id)
         return await deliveries.read_delivery(tx, caller.tenant_id, notification_id)
 
@@ -105,7 +105,7 @@ async def read_figures(deps: Deps, caller: Caller, user_id: int | None) -> Outco
         owner = user_id
     else:
         owner = inbox_owner(caller)
-    async with deps.database.transaction(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id) as tx:
         position = await Unit(tx, caller).position()
         standing = await streams.read_standing(tx, caller.tenant_id, owner)
         stats = await notifications.read_stats(tx, caller.tenant_id, owner)
@@ -122,7 +122,7 @@ async def explain_for(deps: Deps, caller: Caller, draft: Draft, channel: Channel
     """
     if caller.principal.role == "agent" and draft.user_id != caller.principal.user_id:
         raise Forbidden("An agent asks for themselves only.")
-    async with deps.database.transaction(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id) as tx:
         chosen = await people.read_preferences(tx, caller.tenant_id, draft.user_id)
         now = at.astimezone(UTC) if at is not None else await notifications.read_days_ago(tx, 0)
     subject = subject_of(draft, channel)

@@ -24,7 +24,7 @@ from hub.store import deliveries, notifications, people
 from hub.store.people import Chosen
 
 Change = Callable[[Preferences, Preferences], Preferences]
-"""From (those kept, the tenant's defaults) to those that are to be kept; may raise `Invalid`."""
+"""From (those in force, the tenant's defaults) to those that are to be kept; may raise `Invalid`."""
 
 _FOR_OTHERS: Final = ("admin", "service")
 
@@ -48,7 +48,7 @@ def whose(caller: Caller, user_id: int | None) -> int:
 async def read_preferences(deps: Deps, caller: Caller, user_id: int | None = None) -> Outcome[Preferences]:
     """The preferences in force. Raises `Forbidden`."""
     owner = whose(caller, user_id)
-    async with deps.database.transaction(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id) as tx:
         chosen = await people.read_preferences(tx, caller.tenant_id, owner)
         return Outcome(chosen.in_force, None, await Unit(tx, caller).position())
 
@@ -69,9 +69,10 @@ async def change_preferences(
     async def work(unit: Unit) -> Preferences:
         await unit.lock([owner])
         chosen = await people.read_preferences(unit.tx, unit.tenant_id, owner)
-        wanted = change(chosen.own or chosen.defaults, chosen.defaults)
+        # Not from what is kept: what was switched off before it was locked would bar every other change.
+        wanted = change(chosen.in_force, chosen.defaults)
         _refuse_bad(wanted, chosen)
-        if wanted == chosen.own:
+        if chosen.own is not None and wanted == chosen.in_force:
             return chosen.in_force
         return await _keep(unit, owner, chosen, wanted)
 

@@ -139,6 +139,12 @@ class Database:
             raise ValueError("a transaction belongs to a tenant")
         return self._transaction(tenant_id)
 
+    def snapshot(self, tenant_id: str) -> AbstractAsyncContextManager[Tx]:
+        """The same for reading only, in which all statements see one instant: a position and the rows as of it."""
+        if not tenant_id:
+            raise ValueError("a transaction belongs to a tenant")
+        return self._transaction(tenant_id, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
     def system(self) -> AbstractAsyncContextManager[Tx]:
         """A transaction of no tenant, which sees no rows: for the functions that span tenants. Raises likewise."""
         return self._transaction("")
@@ -174,8 +180,8 @@ class Database:
             raise
 
     @asynccontextmanager
-    async def _transaction(self, tenant_id: str) -> AsyncGenerator[Tx]:
-        connection = await self._begin(tenant_id)
+    async def _transaction(self, tenant_id: str, begin: str = "BEGIN") -> AsyncGenerator[Tx]:
+        connection = await self._begin(tenant_id, begin)
         is_committing = False
         try:
             yield connection
@@ -195,13 +201,13 @@ class Database:
         if answer != "COMMIT":
             raise TransactionLost(f"the transaction had failed already: COMMIT was answered by {answer}")
 
-    async def _begin(self, tenant_id: str) -> Any:
+    async def _begin(self, tenant_id: str, begin: str) -> Any:
         """A connection within a transaction that has been entered."""
         # One that died while it lay in the pool is found out here, where nothing has happened yet.
         for is_last in (False, True):
             connection = await self._acquire()
             try:
-                await connection.execute("BEGIN")
+                await connection.execute(begin)
                 await connection.fetchrow(_ENTER, tenant_id, *self._limits)
             except BaseException as error:
                 is_lost = _is_lost(connection)
