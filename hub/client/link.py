@@ -106,6 +106,10 @@ class Link:
         except ConnectionClosed:
             # The reader sees the same, and knows why.
             return
+        except Exception:
+            # A fault of ours: `run` raises it, once the reader has been let go.
+            self.cut("this client failed")
+            raise
 
     # -- hearing -------------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,9 @@ class Link:
             self._timer.cancel()
             writer.cancel()
             await self._close()
-            await asyncio.gather(writer, return_exceptions=True)
+            (fault,) = await asyncio.gather(writer, return_exceptions=True)
+        if isinstance(fault, Exception):
+            raise fault
         return self._end()
 
     async def _read(self) -> None:

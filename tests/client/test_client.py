@@ -141,6 +141,35 @@ async def test_a_batch_moves_the_cursor_even_where_all_of_it_was_had(
         assert await take_seqs(client, 1) == [7]
 
 
+async def test_items_of_a_batch_may_leave_the_cursor_to_it(
+    scripted: ScriptedHub, fake_clock: FakeClock, states: States
+) -> None:
+    async with client_of(scripted, fake_clock, Place("e1", 0), on_state=states) as client:
+        peer = await scripted.accept()
+        await peer.welcome("replay", 0, 3)
+        items = [{key: value for key, value in event(seq).items() if key != "cursor"} for seq in (1, 2, 3)]
+        await peer.say({"type": "events", "items": items, "cursor": 3})
+        assert await take_seqs(client, 3) == [1, 2, 3]
+        assert client.place.snapshot() == {"epoch": "e1", "cursor": 3, "had": []}
+        peer.cut()
+        await states.until("waiting")
+        fake_clock.advance(1)
+        assert (await (await scripted.accept()).hear("hello"))["cursor"] == 3
+
+
+async def test_a_double_may_bring_a_higher_cursor(scripted: ScriptedHub, fake_clock: FakeClock) -> None:
+    async with client_of(scripted, fake_clock, Place("e1", 0)) as client:
+        peer = await scripted.accept()
+        await peer.welcome()
+        await peer.event(2, 0, priority="critical")
+        await peer.event(1, 1)
+        assert await take_seqs(client, 2) == [2, 1]
+        waiting = asyncio.ensure_future(anext(client))
+        await peer.event(1, 2)
+        await eventually(lambda: client.place.cursor == 2)
+        waiting.cancel()
+
+
 @pytest.mark.parametrize("epoch", ["e1", "e2"])
 async def test_a_reset_of_an_open_connection(scripted: ScriptedHub, fake_clock: FakeClock, epoch: str) -> None:
     async with client_of(scripted, fake_clock, Place("e1", 100)) as client:
@@ -305,6 +334,18 @@ async def test_a_replay_of_what_had_overtaken_does_not_ring(scripted: ScriptedHu
         assert await _next(client, peer, 51) == [RingAgain(seq=2, id=2)]
 
 
+async def test_the_numbers_of_another_history_have_not_rung(scripted: ScriptedHub, fake_clock: FakeClock) -> None:
+    async with client_of(scripted, fake_clock, Place("e1", 0)) as client:
+        peer = await scripted.accept()
+        await peer.welcome()
+        await peer.event(1, priority="critical", ring=True)
+        await peer.say({"type": "reset", "epoch": "e2", "cursor": 0, "head": 0, "counts": badge(0)})
+        await peer.event(1, priority="critical")
+        await take(client, 3)
+        await peer.event(1, priority="critical", ring=True)
+        assert await _next(client, peer, 50) == [RingAgain(seq=1, id=1)]
+
+
 # -- a slow app --------------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +378,23 @@ async def test_a_slow_app_makes_the_client_stop_reading_and_loses_nothing(
         fake_clock.advance(30)
         await peer.event(count + 1)
         assert await take_seqs(client, 1) == [count + 1]
+        assert scripted.attempts == 1
+
+
+async def test_a_wait_for_the_app_is_no_silence_of_the_hub(scripted: ScriptedHub, fake_clock: FakeClock) -> None:
+    async with client_of(scripted, fake_clock, Place("e1", 0), tuning=Tuning(items_max=2)) as client:
+        peer = await scripted.accept()
+        await peer.welcome("replay", 0, 3)
+        await peer.event(1)
+        await eventually(lambda: client.is_full)
+        fake_clock.advance(200)
+        # The welcome and one event: the second leaves room again, and nothing more is there to be read.
+        assert await take_seqs(client, 1) == [1]
+        await asyncio.sleep(0)
+        fake_clock.advance(30)
+        await peer.event(2)
+        await peer.event(3)
+        assert await take_seqs(client, 2) == [2, 3]
         assert scripted.attempts == 1
 
 

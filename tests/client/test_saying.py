@@ -112,6 +112,30 @@ async def test_a_cancelled_call_is_not_sent_later(scripted: ScriptedHub, fake_cl
         await kept
 
 
+async def test_a_call_that_nobody_waits_for_any_more_leaves_no_socket_that_was_full(
+    scripted: ScriptedHub, fake_clock: FakeClock
+) -> None:
+    async with client_of(scripted, fake_clock) as client:
+        peer = await scripted.accept()
+        await peer.welcome()
+        asked = asyncio.create_task(client.call("mark"))
+        await peer.hear("call")
+        # The peer reads nothing now: these fill every buffer on the way.
+        calls = [asyncio.create_task(client.call("notifications.actions", ids="x" * 60_000)) for _ in range(200)]
+        last = asyncio.create_task(client.call("notifications.delete", id=5))
+        await eventually(lambda: len(client._calls._pending) == 202)
+        await asyncio.sleep(0)
+        last.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await last
+        marker = asyncio.create_task(client.call("marker"))
+        while (await peer.hear("call"))["method"] != "marker":
+            pass
+        assert "notifications.delete" not in [frame.get("method") for frame in peer.heard]
+        for call in (*calls, asked, marker):
+            call.cancel()
+
+
 async def test_what_cannot_be_sent_is_refused_here(scripted: ScriptedHub, fake_clock: FakeClock) -> None:
     async with client_of(scripted, fake_clock) as client:
         peer = await scripted.accept()
@@ -125,6 +149,24 @@ async def test_what_cannot_be_sent_is_refused_here(scripted: ScriptedHub, fake_c
             await take(client, 1)
         with pytest.raises(NotSent):
             await client.call("notifications.read", id=5)
+
+
+async def test_a_fault_while_writing_reaches_the_app(
+    scripted: ScriptedHub, fake_clock: FakeClock, states: States, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client_of(scripted, fake_clock, on_state=states) as client:
+        peer = await scripted.accept()
+        await peer.welcome()
+        await states.until("live")
+        assert client._link is not None
+
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("cannot encode")
+
+        monkeypatch.setattr(client._link._socket, "send", fail)
+        await client.focus(True)
+        with pytest.raises(RuntimeError, match="cannot encode"):
+            await take(client, 1)
 
 
 async def test_closing_tells_the_calls(scripted: ScriptedHub, fake_clock: FakeClock) -> None:
