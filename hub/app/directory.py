@@ -49,7 +49,7 @@ async def put_person(deps: Deps, caller: Caller, person: Person) -> Outcome[Pers
 
     async def work(unit: Unit) -> Person:
         await unit.lock([person.user_id])
-        before = await directory.read_person(unit.tx, unit.tenant_id, person.user_id)
+        before = await directory.read_person(unit.tx, unit.tenant_id, person.user_id) or Person(user_id=person.user_id)
         try:
             after = await directory.save_person(unit.tx, unit.tenant_id, person)
         except asyncpg.UniqueViolationError:
@@ -57,7 +57,7 @@ async def put_person(deps: Deps, caller: Caller, person: Person) -> Outcome[Pers
         fields = [
             name
             for name in ("display_name", "locale", "timezone", "external_id")
-            if before is None or getattr(before, name) != getattr(after, name)
+            if getattr(before, name) != getattr(after, name)
         ]
         unit.audit("user.update", "user", person.user_id, fields=fields)
         return after
