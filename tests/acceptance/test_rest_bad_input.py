@@ -473,3 +473,45 @@ async def test_a_broken_request_gets_a_refusal_or_an_end_and_the_hub_lives_on(re
     async with httpx.AsyncClient(base_url=rest_node.url) as client:
         headers = {"authorization": f"Bearer {token(1)}"}
         assert (await client.get(f"{BASE}/notifications", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "status"),
+    [
+        ("notifications.read", {"id": 0}, 422),
+        ("notifications.read", {"id": 2**53}, 422),
+        ("notifications.read", {"id": 2**63}, 422),
+        ("notifications.read", {"id": 10**30}, 422),
+        ("notifications.read", {"id": "1"}, 422),
+        ("notifications.read", {}, 422),
+        ("notifications.read", {"id": 5}, 404),
+        ("notifications.snooze", {"id": 5}, 422),
+        ("notifications.snooze", {"id": 5, "until": "2030-01-01T00:00:00"}, 422),
+        ("notifications.snooze", {"id": 5, "until": "9999-12-31T23:59:59-14:00"}, 422),
+        ("notifications.snooze", {"id": 5, "until": "0001-01-01T00:00:00+14:00"}, 422),
+        ("notifications.snooze", {"id": 5, "until": "\0"}, 422),
+        ("notifications.actions", {"ids": [], "action": "read"}, 422),
+        ("notifications.actions", {"ids": [5] * 201, "action": "read"}, 422),
+        ("notifications.actions", {"ids": [5], "action": "eat"}, 422),
+        ("notifications.read_all", {"before": "x"}, 422),
+        ("notifications.read_all", {"before": 5}, 404),
+        ("notifications.eat", {}, 404),
+        ("\0", {}, 404),
+    ],
+)
+async def test_a_socket_gets_the_problem_that_rest_would_have_answered(
+    tenant: Tenant, method: str, params: dict[str, Any], status: int
+) -> None:
+    device = tenant.device()
+    async with device.on(tenant.node):
+        assert device.socket is not None
+        for one in (params, params):
+            await device.socket.send(json.dumps({"type": "call", "id": "c", "method": method, "params": one}))
+            async with asyncio.timeout(5):
+                answer = json.loads(await device.socket.recv())
+            assert (answer["type"], answer["id"]) == ("error", "c")
+            assert answer["error"]["status"] == status, answer
+            assert {"type", "title", "detail"} <= set(answer["error"])
+            assert bool(answer["error"].get("errors")) == (status == 422)
+        await tenant.notify()
+        await device.hear(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.rest import BASE, Tenant, ahead, good, note, paths, problem
+from tests.acceptance.rest import BASE, Tenant, ahead, good, note, paths, problem, until
 
 pytestmark = pytest.mark.acceptance
 
@@ -174,7 +174,7 @@ async def test_the_same_list_for_every_device_and_only_ones_own(tenant: Tenant) 
 
 
 async def test_the_delivery_of_one_names_every_channel_and_its_outcome(tenant: Tenant) -> None:
-    me, device = tenant.agent(), tenant.device()
+    me = tenant.agent()
     await tenant.sql(
         "INSERT INTO contacts (tenant_id, user_id, channel, address) VALUES ($1, 1, 'email', 'a@b.example'),"
         " ($1, 1, 'sms', '+49301')",
@@ -198,7 +198,28 @@ async def test_the_delivery_of_one_names_every_channel_and_its_outcome(tenant: T
     assert (await delivery(critical))["email"] == ("planned", None)
     await me.put(f"/notifications/{critical['id']}/read")
     assert (await delivery(critical))["email"] == ("planned", None)
-    async with device.on(tenant.node):
-        assert device.welcome["counts"]["unread"] == 0
     await me.delete(f"/notifications/{made['id']}")
     problem(await me("GET", f"/notifications/{made['id']}/delivery"), 404)
+
+
+async def test_in_the_app_it_is_delivered_once_a_device_has_acknowledged_it(tenant: Tenant) -> None:
+    me, device = tenant.agent(), tenant.device()
+
+    async def status(made: Any) -> str:
+        ((one),) = (await me.get(f"/notifications/{made['id']}/delivery"))["items"]
+        return one["status"]
+
+    held = await tenant.notify(deliver_at=ahead(hours=1))
+    async with device.on(tenant.node):
+        made = await tenant.notify()
+        await device.hear(1)
+        assert (await status(held), await status(made)) == ("held", "sent")
+        assert device.socket is not None
+        await device.socket.send('{"type": "ack", "cursor": 1}')
+
+        async def delivered() -> bool:
+            return await status(made) == "delivered"
+
+        await until(delivered, within_s=5)
+        assert (await tenant.service.get(f"/notifications/{made['id']}/delivery"))["items"][0]["status"] == "delivered"
+        assert await status(held) == "held"
