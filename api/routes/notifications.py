@@ -24,10 +24,10 @@ from hub.app import inbox, withdraw
 from hub.app.create import Created, create
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden
-from hub.app.inbox import Explanation, Figures, Page
+from hub.app.inbox import Explanation, Figures, Page, Signed
 from hub.app.unit import Outcome
 from hub.app.withdraw import Count
-from hub.core.notification import Draft, Notification, State
+from hub.core.notification import Draft, State
 from hub.store.deliveries import Delivered
 from hub.store.notifications import Asked, Withdrawn
 
@@ -115,7 +115,7 @@ async def explain(call: Call[Deps, ExplainBody, None]) -> Answer:
     return Answer(200, await inbox.explain_for(call.deps, caller_of(call), draft, body.channel, body.at))
 
 
-@route("GET", "/notifications", summary="One's own history", roles=PEOPLE, responses={200: Listing[Notification]})
+@route("GET", "/notifications", summary="One's own history", roles=PEOPLE, responses={200: Listing[Signed]})
 async def list_notifications(call: Call[Deps, None, HistoryQuery]) -> Answer:
     """Newest first. `held=true`: what waits, with `held_until`. `include=muted`, `expired`: what is kept for the
     record, too."""
@@ -140,7 +140,7 @@ async def list_notifications(call: Call[Deps, None, HistoryQuery]) -> Answer:
 
 
 @route("GET", "/notifications/unread", summary="One's own unread", roles=PEOPLE,
-       responses={200: Listing[Notification]})  # fmt: skip
+       responses={200: Listing[Signed]})  # fmt: skip
 async def list_unread(call: Call[Deps, None, PageQuery]) -> Answer:
     """Newest first: what the badge counts."""
     query = call.query
@@ -168,7 +168,7 @@ async def read_stats(call: Call[Deps, None, UserQuery]) -> Answer:
     return answer_of(await inbox.read_figures(call.deps, caller_of(call), call.query.user_id))
 
 
-@route("GET", "/notifications/{id}", summary="One notification", roles=EVERYONE, responses={200: Notification},
+@route("GET", "/notifications/{id}", summary="One notification", roles=EVERYONE, responses={200: Signed},
        errors=(404,))  # fmt: skip
 async def read_notification(call: Call[Deps, None, None]) -> Answer:
     """One's own, or one that the caller created."""

@@ -6,6 +6,7 @@ there on misses nothing, and sees nothing older than its page undone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -20,16 +21,22 @@ from hub.core.counts import Counts
 from hub.core.creation import subject_of
 from hub.core.notification import Channel, Draft, Notification, Row, shown
 from hub.core.verdict import Finding, Verdict, explain, simulate_go_at
-from hub.store import deliveries, notifications, people, streams
+from hub.store import deliveries, directory, notifications, people, streams
 from hub.store.deliveries import Delivered
 from hub.store.notifications import Asked
 from hub.store.pool import Tx
 
 
+class Signed(Notification, kw_only=True):
+    """A notification as REST reads it: with the name of who created it, where that is a person with a name."""
+
+    created_by_name: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class Page(msgspec.Struct):
     """One page, newest first: at most as many as were asked for. `total` only where it was asked for."""
 
-    items: list[Notification]
+    items: list[Signed]
     total: int | None
 
 
@@ -69,7 +76,8 @@ async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_t
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         rows = await notifications.read_page(tx, caller.tenant_id, user_id, asked)
         total = await notifications.count_page(tx, caller.tenant_id, user_id, asked) if with_total else None
-    return Outcome(Page([shown(row) for row in rows], total), None, Position(standing.epoch, standing.head))
+        items = await _signed(tx, caller.tenant_id, rows)
+    return Outcome(Page(items, total), None, Position(standing.epoch, standing.head))
 
 
 async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page]:
@@ -78,16 +86,18 @@ async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: b
     async with deps.database.snapshot(caller.tenant_id) as tx:
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         rows = await notifications.read_unread_page(tx, caller.tenant_id, user_id, asked)
+        items = await _signed(tx, caller.tenant_id, rows)
     total = standing.counts.unread if with_total else None
-    return Outcome(Page([shown(row) for row in rows], total), None, Position(standing.epoch, standing.head))
+    return Outcome(Page(items, total), None, Position(standing.epoch, standing.head))
 
 
-async def read_notification(deps: Deps, caller: Caller, notification_id: int) -> Outcome[Notification]:
+async def read_notification(deps: Deps, caller: Caller, notification_id: int) -> Outcome[Signed]:
     """One that the caller may know of: their own, or one that they created. Raises `NotFound`."""
     async with deps.database.snapshot(caller.tenant_id) as tx:
         position = await Unit(tx, caller).position()
         row = await _known_row(tx, caller, notification_id)
-    return Outcome(shown(row), None, position)
+        items = await _signed(tx, caller.tenant_id, [row])
+    return Outcome(items[0], None, position)
 
 
 async def read_delivery(deps: Deps, caller: Caller, notification_id: int) -> list[Delivered]:
@@ -140,3 +150,11 @@ async def _known_row(tx: Tx, caller: Caller, notification_id: int) -> Row:
     if row is None or not is_known_to(caller, row):
         raise NotFound("There is no such notification.")
     return row
+
+
+async def _signed(tx: Tx, tenant_id: str, rows: Sequence[Row]) -> list[Signed]:
+    names = await directory.read_names(tx, tenant_id, (row.created_by for row in rows))
+    return [
+        Signed(**msgspec.structs.asdict(shown(row)), created_by_name=names.get(row.created_by or 0, msgspec.UNSET))
+        for row in rows
+    ]

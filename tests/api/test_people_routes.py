@@ -240,3 +240,16 @@ async def test_who_may(site: Site, method: str, path: str, document: Any, allowe
     for role in ("agent", "supervisor", "admin", "service"):
         answer = await site.call(f"{role}-1", method, path, document)
         assert (answer.status_code != 403) == (role in allowed.split()), (role, answer.status_code)
+
+
+async def test_a_notification_carries_its_authors_name_beside_the_id(site: Site):
+    await site.call("admin-1", "PUT", "/users/101", {"display_name": "Ana"})
+    made = (await site.call("supervisor-101", "POST", "/notifications", body(user_id=102))).json()
+    await site.call("supervisor-103", "POST", "/notifications", body(user_id=102))
+    for path in ("/notifications", "/notifications/unread"):
+        items = (await site.call("agent-102", "GET", path)).json()["items"]
+        assert [(one["created_by"], one.get("created_by_name", "none")) for one in items] == [
+            (103, "none"),
+            (101, "Ana"),
+        ]
+    assert (await site.call("agent-102", "GET", f"/notifications/{made['id']}")).json()["created_by_name"] == "Ana"
