@@ -19,6 +19,7 @@ from hub.app.directory import require
 from hub.app.due import clock_of
 from hub.app.errors import Invalid, NotFound
 from hub.app.unit import Outcome, Unit, perform
+from hub.core.log import LogUnavailable
 from hub.core.notification import Draft
 from hub.store import broadcasts
 from hub.store.broadcasts import Figures, Reader
@@ -95,8 +96,25 @@ async def _read(tx: Tx, caller: Caller, broadcast_id: int) -> Figures:
 
 
 async def fan_out(deps: Deps, tenant_id: str, broadcast_ids: Sequence[int]) -> int:
-    """Tell the next chunk of each of these broadcasts, in turn. Returns how many recipients were told."""
-    return sum([await _tell_chunk(deps, tenant_id, broadcast_id) for broadcast_id in broadcast_ids])
+    """Tell the next chunk of each of these broadcasts, in turn. Returns how many recipients were told.
+
+    One that fails does not keep the others waiting: what it raised is raised once they have had their turn.
+
+    Raises:
+        DatabaseUnavailable: at once, for the others too.
+    """
+    told = 0
+    failure: Exception | None = None
+    for broadcast_id in broadcast_ids:
+        try:
+            told += await _tell_chunk(deps, tenant_id, broadcast_id)
+        except LogUnavailable:
+            raise
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return told
 
 
 async def _tell_chunk(deps: Deps, tenant_id: str, broadcast_id: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from hub.app import broadcasts, directory, own, withdraw
@@ -184,6 +185,16 @@ async def test_many_workers_at_once_tell_each_once(world: World):
     assert told == 3 * CHUNK_MAX
     rows = await world.sql("SELECT min(head) AS least, max(head) AS most FROM user_streams")
     assert tuple(rows[0]) == (1, 1)
+
+
+async def test_one_that_cannot_be_told_does_not_keep_the_others_waiting(world: World):
+    await begin_inboxes(world, 2)
+    broken, sound = await begin(world), await begin(world)
+    await world.sql("UPDATE broadcasts SET draft = '{}' WHERE id = $1", broken)
+    with pytest.raises(msgspec.ValidationError):
+        await broadcasts.fan_out(world.deps, TENANT, [broken, sound])
+    assert (await figures(world, sound)).told == 2
+    assert (await figures(world, broken)).told == 0
 
 
 class Dying:
