@@ -103,7 +103,7 @@ COMMENT ON TABLE notifications IS 'Every notification that has not been deleted,
 COMMENT ON COLUMN notifications.state IS 'live: in the inbox. held: waits to go live. muted: kept for the record, nobody is told. expired: its time has passed';
 COMMENT ON COLUMN notifications.live_seq IS 'number of its latest notification.created, or of the event that first showed it; null until it has been live';
 COMMENT ON COLUMN notifications.due_at IS 'when a held one is judged again; null = only when preferences change or it expires';
-COMMENT ON COLUMN notifications.created_by_key IS 'the API key that created it; keys are revoked, never deleted, so it needs no foreign key';
+COMMENT ON COLUMN notifications.created_by_key IS 'the API key that created it; keys are revoked, never deleted, so it needs no foreign key. 0: by a person who was erased';
 
 COMMENT ON INDEX notifications_pkey IS 'GET /notifications/{id}, actions on it, the foreign keys to it';
 CREATE INDEX notifications_inbox ON notifications (tenant_id, user_id, state, created_at DESC, id DESC);

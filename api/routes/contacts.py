@@ -18,7 +18,7 @@ from hub.app.directory import KEEPERS
 from hub.core.address import Email, Phone, Slack
 from hub.store.directory import PushSubscription
 
-Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=-]{16,128}$", extra={"message": "Must be base64url."})]
+Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=-]{16,128}(?![\s\S])", extra={"message": "Must be base64url."})]
 
 
 class ContactsBody(RequestBody, kw_only=True):

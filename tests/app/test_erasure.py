@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from hub.app import broadcasts, contacts, directory, erasure
+from hub.app import broadcasts, contacts, directory, erasure, own
 from hub.app.contacts import Contacts
 from hub.app.create import create
 from hub.app.errors import Forbidden
@@ -146,6 +146,27 @@ async def in_audience(world: World) -> bool:
         "SELECT FROM broadcast_audience WHERE broadcast_id = $1 AND user_id = $2", begun.result.broadcast_id, USER
     )
     return bool(rows)
+
+
+async def test_what_an_erased_person_told_is_nobody_elses_to_take_back(world: World):
+    author, nobody = USER + 3, world.caller(None, "service")
+    made = await create(world.deps, world.caller(author, "admin"), [draft(8, created_by=author, created_by_key=None)])
+    assert made.result is not None
+    begun = await broadcasts.broadcast(
+        world.deps, world.caller(author, "admin"), draft(0, created_by=author, created_by_key=None), None
+    )
+    assert begun.result is not None
+    broadcast_id = begun.result.broadcast_id
+    await erasure.erase_user(world.deps, world.caller(1, "admin"), author)
+    row = await world.row(made.result[0].id)
+    assert row is not None
+    assert row.created_by is None
+    assert not own.is_known_to(nobody, row)
+    await broadcasts.stop(world.deps, nobody, broadcast_id)
+    told = await broadcasts.fan_out(world.deps, TENANT, [broadcast_id])
+    assert told > 0
+    rows = await world.sql("SELECT DISTINCT created_by_key FROM notifications WHERE broadcast_id = $1", broadcast_id)
+    assert [row[0] for row in rows] == [0]
 
 
 async def test_another_tenants_user_of_the_same_id_is_not_touched(world: World):

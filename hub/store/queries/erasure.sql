@@ -35,8 +35,8 @@ SELECT DISTINCT n.user_id FROM notifications n
 WHERE n.tenant_id = $1 AND n.created_by = $2 AND n.user_id > $3 AND n.user_id <> $2 ORDER BY n.user_id LIMIT $4;
 
 -- name: forget_author
--- Of locked users ($3).
-UPDATE notifications n SET created_by = NULL
+-- Of locked users ($3). Key 0 is nobody's: else a service without a user would seem to have made them.
+UPDATE notifications n SET created_by = NULL, created_by_key = coalesce(n.created_by_key, 0)
 WHERE n.tenant_id = $1 AND n.created_by = $2 AND n.user_id = ANY($3::bigint[]);
 
 -- name: erase_events
@@ -81,7 +81,8 @@ WHERE tenant_id = $1 AND (position(convert_to('"user_id":' || $2::bigint || ',',
                           OR position(convert_to('"user_id":' || $2::bigint || '}', 'UTF8') IN answer) > 0);
 
 -- name: leave_broadcasts
-UPDATE broadcasts SET created_by = NULL, draft = jsonb_set(draft, '{created_by}', 'null')
+UPDATE broadcasts SET created_by = NULL, created_by_key = coalesce(created_by_key, 0),
+    draft = draft || jsonb_build_object('created_by', NULL, 'created_by_key', coalesce(created_by_key, 0))
 WHERE tenant_id = $1 AND created_by = $2;
 
 -- name: leave_comments
