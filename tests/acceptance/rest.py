@@ -91,21 +91,12 @@ class Tenant:
         return await self.service.post("/notifications", note(user_id=user, **fields))
 
     async def sql(self, statement: str, *values: Any) -> list[asyncpg.Record]:
-        """As the owner of the database: for what only time, or a later route, would bring about."""
+        """As the owner of the database: for what only time would bring about, and to count what is really there."""
         connection = await asyncpg.connect(self.database_url)
         try:
             return await connection.fetch(statement, *values)
         finally:
             await connection.close()
-
-    async def settle(self, **settings: Any) -> None:
-        """What `PATCH /settings` will do."""
-        await self.sql(
-            "INSERT INTO tenant_settings (tenant_id, preferences, locked) VALUES ($1, $2::text::jsonb, $3)",
-            self.name,
-            json.dumps(settings.get("preferences", {})),
-            settings.get("locked", []),
-        )
 
 
 def note(**fields: Any) -> dict[str, Any]:

@@ -164,7 +164,7 @@ async def test_the_telephone_system_sets_quiet_until_while_a_call_lasts(tenant: 
 async def test_a_locked_preference_cannot_be_switched_off_and_prevails_over_what_was_kept(tenant: Tenant) -> None:
     me = tenant.agent()
     await me.put(PATH, {"notify_task_assigned": False, "notify_call_missed": False})
-    await tenant.settle(locked=["notify_task_assigned", "enable_in_app_notifications"])
+    await tenant.admin.patch("/settings", {"locked": ["notify_task_assigned", "enable_in_app_notifications"]})
     shown = await me.get(PATH)
     assert (shown["notify_task_assigned"], shown["notify_call_missed"]) == (True, False)
     assert (await tenant.notify(type="task_assigned"))["outcome"] == "live"
@@ -181,7 +181,7 @@ async def test_a_locked_preference_cannot_be_switched_off_and_prevails_over_what
 async def test_one_that_was_off_before_it_was_locked_does_not_bar_other_changes(tenant: Tenant) -> None:
     me = tenant.agent()
     await me.put(PATH, {"notify_task_assigned": False})
-    await tenant.settle(locked=["notify_task_assigned"])
+    await tenant.admin.patch("/settings", {"locked": ["notify_task_assigned"]})
     assert (await me.patch(PATH, {"timezone": "Asia/Kolkata"}))["timezone"] == "Asia/Kolkata"
     quiet = await tenant.service.put("/users/1/quiet", {"quiet_until": ahead(hours=1)})
     assert quiet["quiet_until"] is not None
@@ -189,7 +189,7 @@ async def test_one_that_was_off_before_it_was_locked_does_not_bar_other_changes(
 
 
 async def test_a_user_without_a_row_has_the_defaults_of_the_tenant(tenant: Tenant) -> None:
-    await tenant.settle(preferences={"notify_call_missed": False, "timezone": "Asia/Kolkata"})
+    await tenant.admin.patch("/settings", {"preferences": {"notify_call_missed": False, "timezone": "Asia/Kolkata"}})
     me = tenant.agent()
     shown = await me.get(PATH)
     assert (shown["notify_call_missed"], shown["timezone"], shown["notify_task_assigned"]) == (
