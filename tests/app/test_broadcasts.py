@@ -15,6 +15,7 @@ from hub.app.broadcasts import CHUNK_MAX
 from hub.app.errors import Forbidden, Invalid, NotFound
 from hub.core.counts import Counts
 from hub.core.notification import Draft
+from hub.store import broadcasts as stored
 from hub.store import upkeep
 from hub.store.notifications import Withdrawn
 from hub.store.pool import Database
@@ -183,6 +184,20 @@ async def test_many_workers_at_once_tell_each_once(world: World):
     while await due(world):
         told += sum(await asyncio.gather(*(broadcasts.fan_out(world.deps, TENANT, [broadcast_id]) for _ in range(4))))
     assert told == 3 * CHUNK_MAX
+    rows = await world.sql("SELECT min(head) AS least, max(head) AS most FROM user_streams")
+    assert tuple(rows[0]) == (1, 1)
+
+
+async def test_who_was_told_since_they_were_looked_for_is_not_told_again(world: World, monkeypatch: pytest.MonkeyPatch):
+    await begin_inboxes(world, CHUNK_MAX + 1)
+    broadcast_id = await begin(world)
+    await broadcasts.fan_out(world.deps, TENANT, [broadcast_id])
+
+    async def stale(*_: Any) -> list[int]:
+        return list(range(1, CHUNK_MAX + 2))
+
+    monkeypatch.setattr(stored, "read_waiting", stale)
+    assert await broadcasts.fan_out(world.deps, TENANT, [broadcast_id]) == 1
     rows = await world.sql("SELECT min(head) AS least, max(head) AS most FROM user_streams")
     assert tuple(rows[0]) == (1, 1)
 

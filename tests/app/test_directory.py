@@ -217,9 +217,15 @@ async def settle(world: World, **fields: Any) -> TenantSettings:
 async def test_settings_begin_with_the_defaults_and_change_field_by_field(world: World):
     admin = world.caller(1, "admin", tenant="settled")
     assert await tenant.read_settings(world.deps, admin) == TenantSettings()
-    await asyncio.gather(settle(world, reminder_minutes=30), settle(world, timezone="Asia/Kolkata"))
-    found = await tenant.read_settings(world.deps, admin)
-    assert (found.reminder_minutes, found.timezone) == (30, "Asia/Kolkata")
+    for n in range(10):
+        # From the second round on there is a row, and nothing but its lock keeps the two apart.
+        await asyncio.gather(
+            settle(world, reminder_minutes=n),
+            settle(world, locale=f"x{chr(97 + n)}"),
+            settle(world, tracking=n % 2 == 0),
+        )
+        found = await tenant.read_settings(world.deps, admin)
+        assert (found.reminder_minutes, found.locale, found.tracking) == (n, f"x{chr(97 + n)}", n % 2 == 0)
     with pytest.raises(Forbidden):
         await tenant.read_settings(world.deps, world.caller(1, "supervisor", tenant="settled"))
 
