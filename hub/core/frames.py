@@ -8,9 +8,10 @@ are not known (a client may be newer than the hub).
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Container, Sequence
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, cast
 
 import msgspec
 
@@ -163,8 +164,33 @@ _TYPE_EVENT: Final = msgspec.msgpack.encode("type") + msgspec.msgpack.encode("ev
 _TYPE_EVENTS: Final = msgspec.msgpack.encode("type") + msgspec.msgpack.encode("events")
 _SEQ, _CURSOR, _RING, _ITEMS = (msgspec.msgpack.encode(key) for key in ("seq", "cursor", "ring", "items"))
 _TRUE: Final = msgspec.msgpack.encode(True)
+_INT_MIN: Final = -(2**63)
+_INT_MAX: Final = 2**64 - 1
 _TAIL_CACHE_MAX: Final = 256
 """Tails kept in MessagePack: enough that the sockets of one event share one encoding."""
+
+
+def _packed(value: Any) -> bytes:
+    """What JSON can say, in MessagePack, which has no integers beyond 64 bits."""
+    try:
+        return _msgpack_encoder.encode(value)
+    except OverflowError:
+        return _msgpack_encoder.encode(_narrowed(value))
+
+
+def _narrowed(value: Any) -> Any:
+    # As JavaScript would have read them: an event that one codec cannot say would stop its stream.
+    if isinstance(value, dict):
+        pairs = cast(dict[str, Any], value)
+        return {key: _narrowed(item) for key, item in pairs.items()}
+    if isinstance(value, list):
+        return [_narrowed(item) for item in cast(list[Any], value)]
+    if isinstance(value, int) and not _INT_MIN <= value <= _INT_MAX:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    return value
 
 
 class MsgpackCodec:
@@ -180,13 +206,14 @@ class MsgpackCodec:
 
     def encode(self, frame: Any) -> bytes:
         # By way of JSON, so that the same object is said: times as text, what is already JSON taken as it is.
-        return _msgpack_encoder.encode(msgspec.json.decode(_json_encoder.encode(frame)))
+        return _packed(msgspec.json.decode(_json_encoder.encode(frame)))
 
     def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
         fields, tail = self._tail(event.tail)
+        size = fields + 3 + ring
         return b"".join(
             (
-                bytes((0x80 | (fields + 3 + ring),)),  # fixmap: an event has at most nine fields
+                bytes((0x80 | size,)) if size < 16 else struct.pack(">BH", 0xDE, size),
                 _TYPE_EVENT,
                 _SEQ,
                 _msgpack_encoder.encode(event.seq),
@@ -218,7 +245,7 @@ class MsgpackCodec:
             pairs: dict[str, Any] = msgspec.json.decode(b"{" + tail)
             known = (
                 len(pairs),
-                b"".join(_msgpack_encoder.encode(key) + _msgpack_encoder.encode(value) for key, value in pairs.items()),
+                b"".join(_msgpack_encoder.encode(key) + _packed(value) for key, value in pairs.items()),
             )
             if len(self._tails) >= _TAIL_CACHE_MAX:
                 del self._tails[next(iter(self._tails))]

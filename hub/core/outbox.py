@@ -40,6 +40,7 @@ class Outbox:
         "_early_known",
         "_early_max",
         "_in_order",
+        "_is_turn_of_oldest",
         "_lanes",
         "_marks",
         "_starve_max_s",
@@ -63,6 +64,7 @@ class Outbox:
         # (seq, when): from this number on, events were admitted at this time or at most a second later.
         self._marks: deque[tuple[int, float]] | None = None
         self._starve_max_s = starve_max_s
+        self._is_turn_of_oldest = False
         self.bytes_waiting = 0
         self.cursor = cursor
 
@@ -144,8 +146,12 @@ class Outbox:
 
     def _next(self, now: float) -> Event | None:
         if self._marks and now - self._oldest_since() > self._starve_max_s and (oldest := self._oldest()) is not None:
-            # The lowest number has waited long enough for the more urgent ones.
-            return self._remove(oldest)
+            # The lowest number has waited long enough for the more urgent ones. A critical one goes ahead of it
+            # nevertheless, but many of them only by turns: neither starves.
+            if self._is_turn_of_oldest or not (self._early or (self._lanes and self._lanes[0])):
+                self._is_turn_of_oldest = False
+                return self._remove(oldest)
+            self._is_turn_of_oldest = True
         best: deque[Event] | None = None
         rank = IN_ORDER
         if self._lanes is not None:

@@ -39,8 +39,8 @@ class Limits:
     """The bounds of one session's memory, in bytes of events.
 
     `window_max`: at and above it nothing more is admitted. `window_low`: at and below it admission goes on.
-    A page is asked for in at most the room that is left, and one event may exceed it, so the window
-    never holds more than `window_max` and one event.
+    A page is asked for in at most the room that is left, and what of it finds none is left in the log,
+    so the window never holds more than `window_max` and one event.
     """
 
     __slots__ = ("early_max", "page_count_max", "starve_max_s", "window_low", "window_max")
@@ -64,11 +64,11 @@ class Limits:
 class Session:
     """The sync state of one connection.
 
-    `admitted_seq` is the last number taken in; `head` the highest committed number known of;
-    `replayed_seq` the last that came from the log rather than by a hint.
+    `admitted_seq` is the last number taken in; `head` the highest committed number known of, which
+    clients are told; `replayed_seq` the last that came from the log rather than by a hint.
     """
 
-    __slots__ = ("_limits", "admitted_seq", "epoch", "head", "is_reading", "outbox", "replayed_seq", "state")
+    __slots__ = ("_heard", "_limits", "admitted_seq", "epoch", "head", "is_reading", "outbox", "replayed_seq", "state")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -76,6 +76,8 @@ class Session:
         self.epoch = ""
         self.admitted_seq = 0
         self.head = 0
+        # The highest number heard of since the read that runs began: the read may be too old for it.
+        self._heard = 0
         self.replayed_seq = 0
         self.is_reading = False
         self.outbox = Outbox(
@@ -103,10 +105,11 @@ class Session:
     def begin_read(self) -> None:
         """A read of the log starts now; what is heard from here on may be newer than it.
 
-        What was heard before was committed before, so the read will see it: `head` need not remember it.
+        What was heard before was committed before, so the read will see it, and what the read does not
+        see never was: a number of another history, or a rogue's, costs one read and is forgotten.
         """
         self.is_reading = True
-        self.head = self.admitted_seq
+        self._heard = self.admitted_seq
 
     def read_failed(self) -> None:
         """The read brought nothing; it will be wanted again."""
@@ -128,7 +131,7 @@ class Session:
             resume, place = "reset", head
         self.admitted_seq = place
         self.outbox.cursor = place
-        self.head = max(self.head, head)
+        self.head = max(self._heard, head)
         self.state = State.LIVE if place >= self.head else State.REPLAYING
         return resume
 
@@ -151,17 +154,16 @@ class Session:
             return
         if self.state is State.OPENING:
             # Its epoch is not known yet: a number that proves too high costs one read.
-            self.head = max(self.head, events[-1].seq)
+            self._hear_of(events[-1].seq)
         elif hint.epoch == self.epoch:
-            self.head = max(self.head, events[-1].seq)
+            self._hear_of(events[-1].seq)
             self._admit_early(events)
         else:
             self.suspect()
 
     def note_head(self, head: int) -> None:
         """The sweep found the user's head here: catch up where that is past what was admitted."""
-        if head > self.head:
-            self.head = head
+        self._hear_of(head)
         if self.state is State.LIVE and head > self.admitted_seq:
             self.state = State.REPLAYING
 
@@ -176,7 +178,7 @@ class Session:
             self._admit_early(events)
 
     def page(self, epoch: str, head: int, events: list[Event], now: float) -> bool:
-        """Take in what the log has after `admitted_seq`.
+        """Take in what the log has after `admitted_seq`, as far as there is room.
 
         False where it cannot be followed (another epoch, a head behind what was admitted, a hole that
         retention made): nothing was admitted; read the stream's state, call `restart`, tell the client `reset`.
@@ -187,10 +189,11 @@ class Session:
         if epoch != self.epoch or head < self.admitted_seq or not self._follows(events, head):
             return False
         for event in events:
+            if self.outbox.bytes_waiting >= self._limits.window_max:
+                break
             self.outbox.admit(event, now)
-        if events:
-            self.admitted_seq = self.replayed_seq = events[-1].seq
-        self.head = max(self.head, head)
+            self.admitted_seq = self.replayed_seq = event.seq
+        self.head = max(self._heard, head)
         self._settle()
         return True
 
@@ -203,7 +206,7 @@ class Session:
         if self.state is State.CLOSED:
             return
         self.epoch = epoch
-        self.admitted_seq = head
+        self.admitted_seq = self.head = head
         self.replayed_seq = 0
         self.outbox.clear(head)
         # What was heard meanwhile may belong to either history: one more read tells.
@@ -237,9 +240,13 @@ class Session:
         self._settle()
 
     def _fall_behind(self, events: list[Event]) -> None:
-        self.head = max(self.head, events[-1].seq)
+        self._hear_of(events[-1].seq)
         self._settle()
         self._admit_early(events)
+
+    def _hear_of(self, seq: int) -> None:
+        self.head = max(self.head, seq)
+        self._heard = max(self._heard, seq)
 
     def _admit_early(self, events: list[Event]) -> None:
         for event in events:

@@ -8,6 +8,7 @@ stands; that is `core.session`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from hub.core.log import LogUnavailable
@@ -18,6 +19,9 @@ from hub.gateway.registry import Audience
 if TYPE_CHECKING:
     from hub.gateway.connection import Connection
     from hub.gateway.node import Node
+
+
+_log = logging.getLogger("hub.gateway")
 
 
 class CatchUp:
@@ -41,29 +45,40 @@ class CatchUp:
 
     async def _run(self, connection: Connection) -> None:
         session = connection.session
-        audience = connection.audience
         # A socket that has been live has its own share: a storm of hellos must not starve it.
         share = self._live_share if connection.was_live else self.replay_share
         has_peeked = False
+        has_complained = False
         try:
-            while session.wants_page and audience is not None and connection.is_open:
+            while session.wants_page and (audience := connection.audience) is not None and connection.is_open:
+                has_failed = False
                 try:
                     async with share:
-                        if not session.wants_page:
-                            break
-                        has_peeked = await self._read_page(connection, audience, has_peeked=has_peeked)
+                        if session.wants_page:
+                            await self._read_page(connection, audience)
+                        if not has_peeked:
+                            has_peeked = True
+                            await self._peek(connection, audience)
                 except LogUnavailable:
                     self._node.statistics.log_unavailable += 1
+                    has_failed = True
+                except Exception:
+                    # Whatever it was, without another try this session would stand still for good, and look well.
+                    has_failed = True
+                    if not has_complained:
+                        has_complained = True
+                        _log.exception("the log could not be read; it is asked again")
+                if has_failed:
                     session.read_failed()
-                    await asyncio.sleep(self._node.limits.retry_s * (0.5 + self._node.clock.unit()))
-                    continue
                 connection.flush()
+                if has_failed:
+                    await asyncio.sleep(self._node.limits.retry_s * (0.5 + self._node.clock.unit()))
         finally:
             connection.is_pumping = False
         if session.wants_page and connection.is_open:
             self.begin(connection)
 
-    async def _read_page(self, connection: Connection, audience: Audience, *, has_peeked: bool) -> bool:
+    async def _read_page(self, connection: Connection, audience: Audience) -> None:
         session = connection.session
         session.begin_read()
         page = await self._log.read_after(
@@ -74,21 +89,24 @@ class CatchUp:
             bytes_max=session.page_bytes_max,
         )
         self._node.statistics.pages_read += 1
-        if not session.page(page.epoch, page.head, page.events, self._node.clock.monotonic()):
-            session.begin_read()
-            state = await self._log.read_state(audience.tenant_id, audience.user_id, None)
-            session.restart(state.epoch, state.head)
-            if audience.rung is not None:
-                audience.rung.forget()
-            self._node.statistics.resets += 1
-            connection.reset(state)
-        elif not has_peeked and session.state is not State.LIVE:
-            # A long way to go: what is critical in it goes ahead.
+        if session.page(page.epoch, page.head, page.events, self._node.clock.monotonic()):
+            return
+        session.begin_read()
+        state = await self._log.read_state(audience.tenant_id, audience.user_id, None)
+        session.restart(state.epoch, state.head)
+        if audience.rung is not None:
+            audience.rung.forget()
+        self._node.statistics.resets += 1
+        connection.reset(state)
+
+    async def _peek(self, connection: Connection, audience: Audience) -> None:
+        """Where there is a long way to go, let what is critical in it go ahead."""
+        session = connection.session
+        if session.state in (State.REPLAYING, State.LAGGING):
             early = await self._log.read_critical_after(
                 audience.tenant_id, audience.user_id, session.admitted_seq, count_max=self._node.limits.early_max
             )
             session.offer_early(early)
-        return True
 
     async def sweep(self) -> None:
         """Ask where the heads of this node's users are, and catch up those that moved unheard (law 8).
@@ -111,13 +129,13 @@ class CatchUp:
                 if audience is not None:
                     self._repair(audience, moved.head, told[moved.tenant_id, moved.user_id])
             for audience, _ in chunk:
-                for connection in audience.connections:
+                for connection in list(audience.connections):
                     if connection.session.epoch not in ("", answer.epoch):
                         connection.session.suspect()
                         connection.flush()
 
     def _repair(self, audience: Audience, head: int, told: int) -> None:
-        for connection in audience.connections:
+        for connection in list(audience.connections):
             session = connection.session
             was_live = session.state is State.LIVE
             if head < told:

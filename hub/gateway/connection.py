@@ -7,8 +7,9 @@ the `Node`'s.
 
 from __future__ import annotations
 
+import asyncio
 import http
-from collections import deque
+import logging
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ from hub.core.frames import (
     Ping,
     Pong,
     Reset,
-    Result,
     Token,
     UnknownFrame,
     Welcome,
@@ -41,14 +41,16 @@ from hub.core.log import LogUnavailable, StreamState
 from hub.core.principal import Principal
 from hub.core.session import Resume, Session, State
 from hub.gateway import wire
+from hub.gateway.calling import CallQueue
 from hub.gateway.handshake import problem, why_refused
-from hub.gateway.ports import CallFailed, TokenRefused
+from hub.gateway.ports import TokenRefused
 from hub.gateway.registry import Audience
 from hub.gateway.socket import Socket
 
 if TYPE_CHECKING:
     from hub.gateway.node import Node
 
+_log = logging.getLogger("hub.gateway")
 _BATCH_MIN = 8
 """From this many events on they leave as one `events` message; fewer are cheaper to read one by one."""
 
@@ -68,10 +70,8 @@ class Connection(Socket):
 
     __slots__ = (
         "_calls",
-        "_frames_counted",
-        "_frames_since",
-        "_heartbeats",
-        "_is_calling",
+        "_held",
+        "_is_renewing",
         "acked_at_beat",
         "acked_seq",
         "audience",
@@ -116,10 +116,10 @@ class Connection(Socket):
         self.is_dirty = False
         self.is_pumping = False
         self.presence_missed: set[int] | None = None
-        self._calls: deque[Call] | None = None
-        self._is_calling = False
-        self._frames_since = 0.0
-        self._frames_counted = 0
+        self._calls: CallQueue | None = None
+        # What was said after the hello and before the welcome, with its size.
+        self._held: list[tuple[ClientFrame, int]] | None = None
+        self._is_renewing = False
 
     # -- the handshake -----------------------------------------------------------------------------------------------
 
@@ -133,6 +133,7 @@ class Connection(Socket):
         if authorization is None:
             self._start(request)
         else:
+            self.node.entrance.expect(self)
             self.node.spawn(self._prove(request, authorization))
 
     async def _prove(self, request: Request, authorization: str) -> None:
@@ -140,7 +141,7 @@ class Connection(Socket):
         try:
             if scheme.lower() != "bearer":
                 raise TokenRefused("the scheme is Bearer")
-            self.principal = await self.node.verifier.verify(token.strip())
+            self.principal = await self.node.entrance.prove(token.strip())
         except TokenRefused as exc:
             self.node.statistics.handshakes_refused += 1
             self._refuse(
@@ -154,11 +155,17 @@ class Connection(Socket):
                 problem(503, "Unavailable", "the hub cannot reach its database"),
                 {"Retry-After": "2"},
             )
+        except Exception:
+            self._refuse(
+                http.HTTPStatus.INTERNAL_SERVER_ERROR,
+                problem(500, "Internal Server Error", "the hub failed to look at the token"),
+            )
+            raise
         else:
             self._start(request)
 
     def _start(self, request: Request) -> None:
-        if self.phase is not Phase.HANDSHAKE or self.transport.is_closing():
+        if self.phase is not Phase.HANDSHAKE:
             return
         subprotocol = self._accept(request)
         if subprotocol is None:
@@ -167,18 +174,12 @@ class Connection(Socket):
         self.is_text = self.codec.is_text
         self.phase = Phase.HELLO
         self.heard_at = self.heard_at_beat = self._monotonic()
-        self.node.accepted(self)
+        self.node.statistics.connections_opened += 1
+        self.node.entrance.expect(self)
 
     # -- what the client says ----------------------------------------------------------------------------------------
 
     def _on_message(self, payload: bytes, *, is_text: bool) -> None:
-        now = self.heard_at
-        if now - self._frames_since >= 1.0:
-            self._frames_since, self._frames_counted = now, 0
-        self._frames_counted += 1
-        if self._frames_counted > self.limits.frames_per_s_max:
-            self.close(Close.TOO_MANY_FRAMES, f"more than {self.limits.frames_per_s_max} frames a second")
-            return
         if is_text is not self.is_text:
             self.close(Close.BAD_FRAME, f"this connection speaks {'text' if self.is_text else 'binary'} frames")
             return
@@ -192,33 +193,41 @@ class Connection(Socket):
             else:
                 self.say(Failed(problem(422, "Not a frame of this protocol", str(exc))))
         else:
-            self._handle(frame)
+            self._handle(frame, len(payload))
 
-    def _handle(self, frame: ClientFrame) -> None:
-        if self.phase is Phase.HELLO:
-            if isinstance(frame, Hello):
-                self.phase = Phase.OPENING
-                self.node.spawn(self.node.open(self, frame))
-            else:
-                self.close(Close.BAD_FRAME, "the first frame is a hello")
-            return
+    def _handle(self, frame: ClientFrame, size: int) -> None:
         match frame:
+            case Hello() if self.phase is Phase.HELLO:
+                self.phase = Phase.OPENING
+                self.node.spawn(self.node.entrance.open(self, frame))
+            case _ if self.phase is Phase.HELLO:
+                self.close(Close.BAD_FRAME, "the first frame is a hello")
+            case Hello():
+                self.say(Failed(problem(409, "Already open", "a connection says hello once")))
+            case _ if self.phase is Phase.OPENING:
+                self._hold(frame, size)
             case Ack():
                 self._acknowledge(frame.cursor)
             case Ping():
                 self.say(Pong(frame.id, max(self.session.head, self.session.admitted_seq)))
             case Focus():
-                if frame.can_ring is not None:
-                    self.can_ring = frame.can_ring
-                if frame.focused:
-                    self.focused_at = self.node.clock.now().timestamp()
-                self.node.ringer.reconsider(self.audience)
+                self._focus(frame)
             case Call():
-                self._queue(frame)
+                if self._calls is None:
+                    self._calls = CallQueue(self)
+                self._calls.add(frame, size)
             case Token():
-                self.node.spawn(self.node.renew(self, frame.token))
-            case Hello():
-                self.say(Failed(problem(409, "Already open", "a connection says hello once")))
+                self._renew(frame)
+
+    def _hold(self, frame: ClientFrame, size: int) -> None:
+        # Answered after the welcome, for before it there is no head to tell and nobody to act for.
+        held = self._held = [] if self._held is None else self._held
+        is_full = len(held) >= self.limits.calls_waiting_max
+        if is_full or (held and sum(of for _, of in held) + size > self.limits.calls_bytes_max):
+            call_id = frame.id if isinstance(frame, Call) else None
+            self.say(Failed(problem(429, "Too many requests", "too much was said before the welcome"), call_id))
+        else:
+            held.append((frame, size))
 
     def _acknowledge(self, cursor: int) -> None:
         # At most up to what this connection was sent.
@@ -227,38 +236,23 @@ class Connection(Socket):
             self.acked_seq = cursor
             self.node.acknowledged(self, cursor)
 
-    def _queue(self, call: Call) -> None:
-        if self._calls is None:
-            self._calls = deque()
-        if len(self._calls) >= self.limits.calls_waiting_max:
-            self.say(Failed(problem(429, "Too many requests", "too many calls wait on this connection"), call.id))
+    def _focus(self, focus: Focus) -> None:
+        if focus.can_ring is not None:
+            self.can_ring = focus.can_ring
+        if focus.focused:
+            self.focused_at = self.node.clock.now().timestamp()
+        self.node.ringer.reconsider(self.audience)
+
+    def _renew(self, renewal: Token) -> None:
+        # One at a time: of two that are looked at together the older could be the last to hold.
+        if self._is_renewing:
+            self.say(Failed(problem(429, "Too many requests", "another token is being looked at")))
             return
-        self._calls.append(call)
-        self.run_calls()
+        self._is_renewing = True
+        self.node.spawn(self.node.entrance.renew(self, renewal.token)).add_done_callback(self._renewed)
 
-    def run_calls(self) -> None:
-        """Perform what waits, one after another: a read and an unread keep their order."""
-        if self._calls and not self._is_calling and self.phase is Phase.OPEN:
-            self._is_calling = True
-            self.node.spawn(self._perform_calls())
-
-    async def _perform_calls(self) -> None:
-        try:
-            while self._calls and self.is_open and self.is_writable:
-                call = self._calls.popleft()
-                self.say(await self._perform(call))
-        finally:
-            self._is_calling = False
-
-    async def _perform(self, call: Call) -> Result | Failed:
-        assert self.principal is not None
-        statistics = self.node.statistics
-        statistics.calls += 1
-        try:
-            return Result(call.id, await self.node.perform(self, call.method, call.params))
-        except CallFailed as exc:
-            statistics.calls_failed += 1
-            return Failed(exc.problem, call.id)
+    def _renewed(self, _: object) -> None:
+        self._is_renewing = False
 
     # -- what it is sent ---------------------------------------------------------------------------------------------
 
@@ -271,7 +265,6 @@ class Connection(Socket):
         """Answer the hello; from here on events follow."""
         assert self.principal is not None
         assert self.principal.user_id is not None
-        self.phase = Phase.OPEN
         self.say(
             Welcome(
                 session=self.session_id,
@@ -285,19 +278,36 @@ class Connection(Socket):
                 counts=state.counts,
             )
         )
+        held, self._held = self._held, None
+        for frame, size in held or ():
+            self._handle(frame, size)
         self.flush()
-        self.run_calls()
 
     def reset(self, state: StreamState) -> None:
         """Tell the client to load afresh; the session already stands at the new head."""
         self.acked_seq = 0
         self.say(Reset(state.epoch, state.head, state.head, state.counts))
 
+    @property
+    def is_welcomed(self) -> bool:
+        """It has its place in the log, and gets what is committed from now on."""
+        return self.phase is Phase.OPEN
+
     def heartbeat(self) -> None:
         self.say(Heartbeat(max(self.session.head, self.session.admitted_seq)))
 
     def flush(self) -> None:
-        """Send what may leave now, as far as the socket takes it; ask for more of the log where there is room."""
+        """Send what may leave now, as far as the socket takes it; ask for more of the log where there is room.
+
+        Never raises. What was taken and could not be said is still the client's to ask for: by its cursor.
+        """
+        try:
+            self._flush()
+        except Exception:
+            _log.exception("a connection is closed, since what it is owed could not be sent")
+            self.close(Close.GOING_AWAY, "the hub failed to send this connection what it is owed")
+
+    def _flush(self) -> None:
         session = self.session
         if self.phase is not Phase.OPEN:
             return
@@ -341,17 +351,28 @@ class Connection(Socket):
     def _monotonic(self) -> float:
         return self.node.clock.monotonic()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.node.sockets.add(self)
+
     def _on_writable(self) -> None:
         self.flush()
-        self.run_calls()
+        if self._calls is not None:
+            self._calls.run()
         if self.presence_missed:
             self.node.presence.catch_up(self)
 
-    def _on_lost(self) -> None:
+    def _on_over(self) -> None:
+        self.node.statistics.connections_closed += self.phase is not Phase.HANDSHAKE
         self.phase = Phase.OVER
         self.session.close()
-        self._calls = None
+        self._held = None
+        if self._calls is not None:
+            self._calls.clear()
         self.node.lost(self)
+
+    def _on_gone(self) -> None:
+        self.node.gone(self)
 
     def _bye(self, code: int, reason: str) -> bytes:
         known = code in Close.__members__.values()
@@ -361,7 +382,3 @@ class Connection(Socket):
     def close(self, code: Close, reason: str) -> None:
         # A close reason holds 123 bytes (RFC 6455 §5.5); bye has the same words.
         super().close(code, reason.encode()[:123].decode(errors="ignore"))
-        self.session.close()
-        if self.phase is not Phase.HANDSHAKE:
-            self.phase = Phase.OVER
-            self.node.lost(self)

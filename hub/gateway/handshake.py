@@ -35,8 +35,15 @@ def why_refused(node: Node, request: Request) -> tuple[http.HTTPStatus, dict[str
         request.headers.get("Authorization")
     except MultipleValuesError as exc:
         return http.HTTPStatus.BAD_REQUEST, problem(400, "Bad request", f"the header {exc} came more than once")
-    if origin is not None and not node.is_origin_allowed(origin) and urlsplit(origin).netloc != host:
+    if origin is not None and not node.is_origin_allowed(origin) and not _is_of(origin, host):
         return http.HTTPStatus.FORBIDDEN, problem(403, "Forbidden", "this Origin is not on the allow-list")
     if node.is_draining:
         return http.HTTPStatus.SERVICE_UNAVAILABLE, problem(503, "Unavailable", "this node is stopping")
     return None
+
+
+def _is_of(origin: str, host: str | None) -> bool:
+    try:
+        return bool(host) and urlsplit(origin).netloc == host
+    except ValueError:  # an address in brackets that is none
+        return False

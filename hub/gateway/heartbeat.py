@@ -62,9 +62,10 @@ class HeartbeatWheel:
         if slot is None or not connection.is_open:
             return
         slot[connection] += 1
-        if now - connection.heard_at > node.limits.ring_silence_max_s:
+        if now - connection.heard_at > node.ringer.silence_s:
             node.ringer.reconsider(connection.audience)
-        if now - connection.said_at >= self._interval_s:
+        # What a full socket has yet to take says as much as a heartbeat would.
+        if now - connection.said_at >= self._interval_s and connection.is_writable:
             connection.heartbeat()
         if slot[connection] < _VISITS:
             return

@@ -12,6 +12,8 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Below the 30 s at which proxies and NATs begin to drop idle connections."""
     hello_timeout_s: float = 10.0
     """A peer that has nothing to say should not hold a socket."""
+    opening_timeout_s: float = 30.0
+    """From the hello to the welcome: longer than any one read may take, and than ten thousand that come together."""
     close_timeout_s: float = 5.0
     """How long a peer may take to answer a close before the socket is cut."""
     connections_per_user_max: int = 20
@@ -21,7 +23,9 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True):
     frames_per_s_max: int = 100
     """Far above what a person causes, far below what hurts others."""
     calls_waiting_max: int = 64
-    """Calls of one connection run one after another; past this many its socket is not read."""
+    """Calls of one connection run one after another; past this many they are refused."""
+    calls_bytes_max: int = 262_144
+    """What waiting calls may have come in: parsed, they take several times that."""
     window_bytes_max: int = 65_536
     """Events waiting for one socket; past it they stay in PostgreSQL."""
     window_bytes_low: int = 16_384

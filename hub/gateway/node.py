@@ -1,15 +1,14 @@
 """This node: its connections, and what keeps them in step with the log.
 
-Owns opening (law 4), hints, catching up, the sweep (law 8), heartbeats, expiry of
-tokens and the drain. A reader follows an event from `_on_message` (the hint) or
-`_catch_up` (the log) through `Session` and `Connection.flush` to the socket.
+Owns hints, what nodes tell each other, acknowledgements, the clock and the drain; who gets in is
+`entrance`'s, catching up and the sweep (law 8) are `catch_up`'s. A reader follows an event from
+`_on_message` (the hint) or `CatchUp` (the log) through `Session` and `Connection.flush` to the socket.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
 from collections.abc import Collection, Coroutine
 from functools import partial
@@ -19,17 +18,15 @@ import msgspec
 
 from hub.core.closing import Close
 from hub.core.event import decode_hint
-from hub.core.frames import Failed, Hello, Renewed
 from hub.core.log import LogUnavailable
-from hub.core.principal import Principal
-from hub.core.session import Limits
+from hub.core.session import Limits, Resume
 from hub.core.topics import NODES, tenant_of_presence
 from hub.gateway.catch_up import CatchUp
-from hub.gateway.connection import Connection, Phase
-from hub.gateway.handshake import problem
+from hub.gateway.connection import Connection
+from hub.gateway.entrance import Entrance
 from hub.gateway.heartbeat import HeartbeatWheel
 from hub.gateway.limits import GatewayLimits
-from hub.gateway.ports import Calls, Clock, Log, Subscriptions, TokenRefused, Verifier
+from hub.gateway.ports import Calls, Clock, Log, Subscriptions, Verifier
 from hub.gateway.presence import ASK_MARK, Presence
 from hub.gateway.registry import Audience, Registry
 from hub.gateway.ringer import GOSSIP_MARK, Ringer
@@ -38,6 +35,8 @@ from hub.gateway.statistics import GatewayStatistics
 _log = logging.getLogger("hub.gateway")
 _TICK_S_MAX = 0.5
 """How finely time-outs and expiries are looked at; finer where heartbeats are shorter than usual."""
+_TOLD_AT_ONCE_MAX = 500
+"""Messages to other nodes that go out together, and closes between two looks at what else there is to do."""
 
 
 class Node:
@@ -68,12 +67,14 @@ class Node:
             starve_max_s=self.limits.starve_max_s,
         )
         self.clock = clock
-        self.verifier = verifier
         self.root_path = root_path.rstrip("/")
         self.compress = compress
         self.node_id = clock.token(9)
         self.statistics = GatewayStatistics()
+        # Every connection that has a socket, wherever it stands; the registry has those that are attached.
+        self.sockets: set[Connection] = set()
         self.registry = Registry()
+        self.entrance = Entrance(self, log, verifier)
         self.ringer = Ringer(self)
         self.presence = Presence(self)
         self.is_draining = False
@@ -84,14 +85,14 @@ class Node:
         self._allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
         self.catch_up = CatchUp(self, log)
         self._wheel = HeartbeatWheel(self.limits.heartbeat_ms / 1000)
-        self._expiries: list[tuple[float, int, Connection]] = []
-        self._waiting_hello: dict[Connection, float] = {}
         self._dirty: list[Connection] = []
+        self._untold: list[tuple[str, bytes]] = []
+        self._teller: asyncio.Task[None] | None = None
         self._acks: dict[tuple[str, int], int] = {}
         self._runners: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._sweep_signal = asyncio.Event()
-        self._serial = 0
+        self._alone_signal = asyncio.Event()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -111,14 +112,15 @@ class Node:
         """Take no more connections, say `bye` to those there are, and wait until they have gone, or `within_s`."""
         self.is_draining = True
         self.publish_soon(NODES, self.ringer.beat("gone"))
-        for count, connection in enumerate(self.registry.connections(), 1):
+        for count, connection in enumerate(list(self.sockets), 1):
             connection.close(code, "restarting" if code is Close.RESTARTING else "going away")
-            if count % 200 == 0:
+            if count % _TOLD_AT_ONCE_MAX == 0:
                 await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while self.registry.connection_count:  # noqa: ASYNC110 - one poll at the end of a process
-                    await asyncio.sleep(0.05)
+                while self.sockets:
+                    self._alone_signal.clear()
+                    await self._alone_signal.wait()
 
     async def stop(self) -> None:
         """Write what was acknowledged and end every task of the gateway."""
@@ -127,8 +129,10 @@ class Node:
         await asyncio.gather(*self._loops, return_exceptions=True)
         self._loops.clear()
         self.ringer.close()
-        with contextlib.suppress(LogUnavailable):
+        try:
             await self.flush_acks()
+        except Exception as exc:
+            _log.warning("what was acknowledged last is not recorded: %s", exc)
         runners = list(self._runners)
         for runner in runners:
             runner.cancel()
@@ -168,93 +172,36 @@ class Node:
     def is_origin_allowed(self, origin: str) -> bool:
         return "*" in self._allowed_origins or origin.rstrip("/") in self._allowed_origins
 
-    # -- opening -----------------------------------------------------------------------------------------------------
+    # -- coming and going ---------------------------------------------------------------------------------------------
 
-    def accepted(self, connection: Connection) -> None:
-        """The handshake is done; a hello must come in time."""
-        self.statistics.connections_opened += 1
-        self._waiting_hello[connection] = self.clock.monotonic() + self.limits.hello_timeout_s
-
-    async def open(self, connection: Connection, hello: Hello) -> None:
-        """Prove who it is, attach, then read, then answer. Whatever fails closes the connection, with its reason."""
-        self._waiting_hello.pop(connection, None)
-        try:
-            if connection.principal is None:
-                if hello.token is None:
-                    raise TokenRefused("no token came, neither in the handshake nor in the hello")
-                connection.principal = await self.verifier.verify(hello.token)
-            principal = connection.principal
-            if principal.role == "service" or principal.user_id is None:
-                connection.close(Close.FORBIDDEN, "a service has no inbox, and so no socket")
-                return
-            if connection.phase is not Phase.OPENING:
-                return
-            await self._attach(connection, principal.tenant_id, principal.user_id, hello)
-        except TokenRefused as exc:
-            connection.close(Close.UNAUTHENTICATED, str(exc))
-        except LogUnavailable:
-            self.statistics.log_unavailable += 1
-            connection.close(Close.UNAVAILABLE, "the hub cannot reach its database")
-        except Exception:
-            connection.close(Close.UNAVAILABLE, "the hub failed to open this connection")
-            raise
-
-    async def _attach(self, connection: Connection, tenant_id: str, user_id: int, hello: Hello) -> None:
-        connection.session_id = self.clock.token()
-        connection.device = hello.device
-        connection.can_ring = hello.can_ring
-        connection.connected_at = self.clock.now().timestamp()
-        audience = self.registry.add(connection, tenant_id, user_id)
-        connection.audience = audience
-        self._evict(audience)
-        if audience.subscribed is None:
-            audience.subscribed = self.spawn(self.subscriptions.subscribe(audience.topic))
-        self._expire_later(connection)
-        # Law 4: attached and heard, and only then read.
-        await asyncio.shield(audience.subscribed)
-        if connection.phase is not Phase.OPENING:
-            return
-        session = connection.session
-        async with self.catch_up.replay_share:
-            session.begin_read()
-            state = await self._log.read_state(tenant_id, user_id, hello.cursor)
-        if connection.phase is not Phase.OPENING:
-            return
-        resume = session.open(
-            state.epoch, state.head, resumable=state.resumable, client_epoch=hello.epoch, cursor=hello.cursor
-        )
+    def opened(self, connection: Connection, audience: Audience, resume: Resume) -> None:
+        """It has its place in the log, and is about to be welcomed."""
         self.statistics.replays += resume == "replay"
         self.statistics.resets += resume == "reset"
         self._wheel.add(connection)
         self.ringer.reconsider(audience, asks=True)
         self.presence.changed(audience)
-        connection.welcome(state, resume)
-
-    def _evict(self, audience: Audience) -> None:
-        while len(audience.connections) > self.limits.connections_per_user_max:
-            audience.connections[0].close(
-                Close.TOO_MANY_CONNECTIONS,
-                f"more than {self.limits.connections_per_user_max} connections of one user: the oldest is closed",
-            )
 
     def lost(self, connection: Connection) -> None:
-        """A connection is over. Idempotent."""
-        self._waiting_hello.pop(connection, None)
+        """A connection is over: it hears and is told nothing more. Idempotent."""
+        self.entrance.forget(connection)
         self._wheel.remove(connection)
         audience = connection.audience
         if audience is None:
             return
         self.presence.forget(connection)
         connection.audience = None
-        self.statistics.connections_closed += 1
         is_last = self.registry.remove(connection, audience)
         self.presence.changed(audience)
+        self.ringer.reconsider(audience)
         if is_last:
-            if audience.announced is not None:
-                self.ringer.reconsider(audience)
             self.spawn(self._unsubscribe(audience))
-        else:
-            self.ringer.reconsider(audience)
+
+    def gone(self, connection: Connection) -> None:
+        """A connection that is over has no socket any more."""
+        self.sockets.discard(connection)
+        if not self.sockets:
+            self._alone_signal.set()
 
     async def _unsubscribe(self, audience: Audience) -> None:
         if audience.subscribed is not None:
@@ -262,38 +209,9 @@ class Node:
         if self.registry.by_topic(audience.topic) is None:
             await self.subscriptions.unsubscribe(audience.topic)
 
-    # -- tokens ------------------------------------------------------------------------------------------------------
-
-    async def renew(self, connection: Connection, token: str) -> None:
-        """A new token for the same user on an open connection; any other closes it."""
-        old = connection.principal
-        try:
-            principal = await self.verifier.verify(token)
-        except TokenRefused as exc:
-            connection.close(Close.UNAUTHENTICATED, str(exc))
-            return
-        except LogUnavailable:
-            connection.say(Failed(problem(503, "Unavailable", "the hub cannot reach its database")))
-            return
-        if old is None or (principal.tenant_id, principal.user_id) != (old.tenant_id, old.user_id):
-            connection.close(Close.FORBIDDEN, "the new token is of another user")
-            return
-        connection.principal = principal
-        self._expire_later(connection)
-        connection.say(Renewed(principal.expires_at))
-
-    def _expire_later(self, connection: Connection) -> None:
-        if connection.principal is not None and (expires_at := connection.principal.expires_at) is not None:
-            self._serial += 1
-            heapq.heappush(self._expiries, (expires_at.timestamp(), self._serial, connection))
-
     def revoke(self, tenant_id: str, user_id: int, revoked_at: float) -> None:
         """Close this user's sockets whose tokens were issued no later than `revoked_at` (seconds, wall clock)."""
-        audience = self.registry.of(tenant_id, user_id)
-        for connection in list(audience.connections) if audience else ():
-            issued_at = connection.principal.issued_at if connection.principal else None
-            if issued_at is None or issued_at.timestamp() <= revoked_at:
-                connection.close(Close.FORBIDDEN, "the token was revoked")
+        self.entrance.revoke(tenant_id, user_id, revoked_at)
 
     # -- hints -------------------------------------------------------------------------------------------------------
 
@@ -342,6 +260,7 @@ class Node:
 
     def _on_connection(self, is_up: bool) -> None:
         if is_up:
+            self.spawn(self.ringer.rejoin())
             self.presence.ask_again()
         else:
             self.ringer.forget_peers()
@@ -349,8 +268,20 @@ class Node:
         self._sweep_signal.set()
 
     def publish_soon(self, topic: str, payload: bytes) -> None:
-        """Tell other nodes, without waiting; lost where the broker is away."""
-        self.spawn(self.subscriptions.publish(topic, payload))
+        """Tell other nodes, without waiting, in the order of the calls; lost where the broker is away."""
+        self._untold.append((topic, payload))
+        if self._teller is None:
+            self._teller = self.spawn(self._tell())
+
+    async def _tell(self) -> None:
+        # One task for all of it: where ten thousand go at once, each has something to say.
+        try:
+            while self._untold:
+                batch = self._untold[:_TOLD_AT_ONCE_MAX]
+                del self._untold[:_TOLD_AT_ONCE_MAX]
+                await self.subscriptions.publish_many(batch)
+        finally:
+            self._teller = None
 
     # -- acknowledgements and calls ----------------------------------------------------------------------------------
 
@@ -389,23 +320,11 @@ class Node:
             await self.subscriptions.publish(NODES, self.ringer.beat())
 
     async def _tick(self) -> None:
+        self.entrance.tick()
         now = self.clock.monotonic()
-        for connection, deadline in list(self._waiting_hello.items()):
-            if now >= deadline:
-                connection.close(Close.TIMED_OUT, f"no hello within {self.limits.hello_timeout_s:g} s")
-        wall = self.clock.now().timestamp()
-        while self._expiries and self._expiries[0][0] <= wall:
-            _, _, connection = heapq.heappop(self._expiries)
-            principal: Principal | None = connection.principal
-            if (
-                connection.is_open
-                and principal is not None
-                and principal.expires_at is not None
-                and principal.expires_at.timestamp() <= wall
-            ):
-                connection.close(Close.UNAUTHENTICATED, "the token has expired")
         for connection in self._wheel.due(now):
             self._wheel.visit(connection, now, self)
+        self.ringer.forget_the_dead()
         self.presence.drop_silent_nodes(set(self.ringer.peers()))
         self.statistics.connections_now = self.registry.connection_count
         self.statistics.users_now = len(self.registry)

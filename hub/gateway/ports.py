@@ -73,6 +73,10 @@ class Subscriptions(Protocol):
         """Try once. False where the broker did not take it; never raises for that."""
         ...
 
+    async def publish_many(self, messages: Sequence[tuple[str, bytes]]) -> int:
+        """Publish (topic, payload) in order, together. How many were taken; never raises for the rest."""
+        ...
+
     def listen(
         self,
         on_message: Callable[[str, bytes], None],

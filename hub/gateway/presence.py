@@ -99,7 +99,9 @@ class Presence:
             CallFailed: 403, the role may not.
         """
         board = await self._board(self._tenant_of_watcher(connection))
-        if connection not in board.watchers:
+        # Meanwhile it may have gone, or have got a token of another role.
+        self._tenant_of_watcher(connection)
+        if connection.audience is not None and connection not in board.watchers:
             board.watchers.append(connection)
         return {"items": [_shown(user_id, board.total(user_id)) for user_id in sorted(board.devices)]}
 
@@ -139,10 +141,13 @@ class Presence:
     def _is_complete(self, board: _Board) -> bool:
         return board.answered.issuperset(self._node.ringer.peers())
 
-    def ask_again(self) -> None:
-        """The broker is back: what was said meanwhile was not heard."""
+    def ask_again(self, node_id: str | None = None) -> None:
+        """The broker is back, or this node is: what was said meanwhile was not heard."""
         for tenant_id, board in self._boards.items():
-            board.answered.clear()
+            if node_id is None:
+                board.answered.clear()
+            else:
+                board.answered.discard(node_id)
             self._node.publish_soon(NODES, ASK_MARK + tenant_id.encode())
 
     async def unsubscribe(self, connection: Connection) -> dict[str, Any]:
@@ -153,6 +158,7 @@ class Presence:
 
     def forget(self, connection: Connection) -> None:
         """The connection is over, or has had enough."""
+        connection.presence_missed = None
         if connection.principal is None:
             return
         tenant_id = connection.principal.tenant_id
@@ -161,6 +167,11 @@ class Presence:
             return
         board.watchers.remove(connection)
         self._drop_unused(tenant_id, board)
+
+    def role_changed(self, connection: Connection) -> None:
+        """A new token: who may no longer watch does not."""
+        if connection.principal is not None and connection.principal.role not in _WATCHERS:
+            self.forget(connection)
 
     def _drop_unused(self, tenant_id: str, board: _Board) -> None:
         if not board.watchers and board.kept_until <= self._node.clock.monotonic():
@@ -185,6 +196,9 @@ class Presence:
         """The user has come, or gone, or has another number of devices on this node."""
         devices = len(audience.connections)
         self._put(audience.tenant_id, self._node.node_id, {audience.user_id: devices})
+        if self._node.is_draining:
+            # Everyone has heard that this node goes, and with it all of its devices.
+            return
         self._node.publish_soon(
             presence_topic(audience.tenant_id), _encode(_Devices(self._node.node_id, {audience.user_id: devices}))
         )
@@ -208,14 +222,13 @@ class Presence:
         """A node has begun to watch a tenant: say all that this one has of it."""
         tenant_id = payload.removeprefix(ASK_MARK).decode(errors="replace")
         users = {a.user_id: len(a.connections) for a in self._node.registry if a.tenant_id == tenant_id}
-        self._node.spawn(self._say_all(tenant_id, sorted(users.items())))
-
-    async def _say_all(self, tenant_id: str, rows: list[tuple[int, int]]) -> None:
-        # One after the other, so that the last one said is the last one heard; who has nobody says so.
+        rows = sorted(users.items())
+        # Said at once, in the order of all that is said: what changes from now on is heard after it, and the last
+        # one is the last one heard. Who has nobody says so.
         for start in range(0, max(len(rows), 1), _USERS_PER_MESSAGE):
             end = start + _USERS_PER_MESSAGE
             said = _Devices(self._node.node_id, dict(rows[start:end]), is_all=end >= len(rows))
-            await self._node.subscriptions.publish(presence_topic(tenant_id), _encode(said))
+            self._node.publish_soon(presence_topic(tenant_id), _encode(said))
 
     def drop_silent_nodes(self, alive: set[str]) -> None:
         """Nodes that have not been heard count no more."""
@@ -246,13 +259,12 @@ class Presence:
 
     def catch_up(self, connection: Connection) -> None:
         """A slow watcher reads again: tell it how those stand now that changed meanwhile."""
-        missed, connection.presence_missed = connection.presence_missed, None
-        if not missed or connection.principal is None:
+        if connection.principal is None or (board := self._boards.get(connection.principal.tenant_id)) is None:
+            connection.presence_missed = None
             return
-        board = self._boards.get(connection.principal.tenant_id)
-        if board is not None:
-            for user_id in sorted(missed):
-                connection.say(_changed(user_id, board.total(user_id)))
+        while connection.presence_missed and connection.is_writable and connection.is_open:
+            user_id = connection.presence_missed.pop()
+            connection.say(_changed(user_id, board.total(user_id)))
 
 
 def _changed(user_id: int, devices: int) -> PresenceChanged:

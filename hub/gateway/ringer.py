@@ -37,12 +37,13 @@ class _Said(msgspec.Struct, array_like=True, tag="said"):
 
 
 class _Again(msgspec.Struct, array_like=True, tag="again"):
-    """Node `to` should let `session` ring for `event`."""
+    """Node `to` should let `session` ring for `event`, a number of `epoch`."""
 
     node: str
     to: str
     session: str
     event: Event
+    epoch: str
 
 
 class _Beat(msgspec.Struct, array_like=True):
@@ -55,12 +56,20 @@ _gossip_decoder = msgspec.msgpack.Decoder(_Said | _Again)
 _beat_decoder = msgspec.msgpack.Decoder(_Beat)
 
 
+_FORGOTTEN_S = 600.0
+"""A node that was silent for this long does not come back under its name."""
+_AT_ONCE = 500
+"""Audiences looked at between two looks at what else there is to do."""
+
+
 class Ringer:
     """Decides on this node whether a connection's frame rings."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._peers: dict[str, float] = {}
+        # Who answers pings is heard once a heartbeat: a wish for less would take the ring from everyone.
+        self.silence_s = max(node.limits.ring_silence_max_s, 1.2 * node.limits.heartbeat_ms / 1000)
         self._again_timers: set[asyncio.TimerHandle] = set()
 
     # -- deciding ----------------------------------------------------------------------------------------------------
@@ -99,11 +108,11 @@ class Ringer:
                         audience.rung.add(event.seq)
 
     def _local(self, audience: Audience, now: float) -> list[Candidate]:
-        silence = self._node.limits.ring_silence_max_s
         return [
             Candidate(self._node.node_id, c.session_id, c.focused_at, c.connected_at)
             for c in audience.connections
-            if c.can_ring and c.is_open and now - c.heard_at <= silence
+            # One that is not welcomed yet may be told to begin after what rings now.
+            if c.can_ring and c.is_welcomed and c.is_open and now - c.heard_at <= self.silence_s
         ]
 
     def _remote(self, audience: Audience, now: float) -> list[Candidate]:
@@ -117,7 +126,7 @@ class Ringer:
         connections = audience.connections
         if len(connections) == 1 and not audience.remote:
             only = connections[0]
-            can = only.can_ring and now - only.heard_at <= self._node.limits.ring_silence_max_s
+            can = only.can_ring and now - only.heard_at <= self.silence_s
             return only if can else None
         best = decide_ringer([*self._local(audience, now), *self._remote(audience, now)])
         if best is None or best.node != self._node.node_id:
@@ -133,6 +142,9 @@ class Ringer:
         own = decide_ringer(self._local(audience, self._node.clock.monotonic()))
         if own != audience.announced or asks:
             audience.announced = own
+            if self._node.is_draining:
+                # Everyone has heard that this node goes, and asks none of its devices.
+                return
             self._publish(audience.topic, _Said(self._node.node_id, own, asks))
 
     def gossip(self, audience: Audience, payload: bytes) -> None:
@@ -146,7 +158,7 @@ class Ringer:
             return
         if isinstance(said, _Again):
             if said.to == self._node.node_id:
-                self._ring_here(audience, said.session, said.event)
+                self._ring_here(audience, said.session, said.event, said.epoch)
             return
         self.noted(said.node)
         if audience.remote is None:
@@ -168,18 +180,50 @@ class Ringer:
         except msgspec.DecodeError:
             self._node.statistics.hints_bad += 1
             return
+        if beat.node == self._node.node_id:
+            return
         if beat.state == "gone":
-            self._peers.pop(beat.node, None)
-        elif beat.node != self._node.node_id:
+            self._forget({beat.node})
+        else:
             self.noted(beat.node)
 
     def noted(self, node_id: str) -> None:
         """Another node lives: something of its was heard."""
-        self._peers[node_id] = self._node.clock.monotonic()
+        now = self._node.clock.monotonic()
+        before = self._peers.get(node_id)
+        self._peers[node_id] = now
+        if before is None or now - before > self._node.limits.node_silence_max_s:
+            # It had been taken for dead, and its devices for gone.
+            self._node.presence.ask_again(node_id)
 
     def forget_peers(self) -> None:
-        """The broker is away: nothing is known of other nodes."""
-        self._peers.clear()
+        """The broker is away: nothing is known of other nodes, and what was known will be old."""
+        self._forget(set(self._peers))
+
+    def forget_the_dead(self) -> None:
+        """Nodes come and go for as long as this one lives."""
+        oldest = self._node.clock.monotonic() - _FORGOTTEN_S
+        if dead := {node for node, heard_at in self._peers.items() if heard_at < oldest}:
+            self._forget(dead)
+
+    async def rejoin(self) -> None:
+        """The broker is back: what was said meanwhile was heard neither there nor here. Begin anew."""
+        self._node.publish_soon(NODES, self.beat("gone"))
+        self._node.publish_soon(NODES, self.beat())
+        for count, audience in enumerate(self._node.registry, 1):
+            if audience.announced is not None:
+                self.reconsider(audience, asks=True)
+            if count % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _forget(self, nodes: set[str]) -> None:
+        for node in nodes:
+            self._peers.pop(node, None)
+        for audience in self._node.registry:
+            if audience.remote:
+                for node in nodes:
+                    audience.remote.pop(node, None)
+        self._node.presence.drop_silent_nodes(set(self.peers()))
 
     def peers(self) -> list[str]:
         """The other nodes heard of lately."""
@@ -198,15 +242,17 @@ class Ringer:
 
     def _watch(self, audience: Audience, connection: Connection, event: Event) -> None:
         loop = asyncio.get_running_loop()
+        epoch = connection.session.epoch
 
         def check() -> None:
             self._again_timers.discard(timer)
-            self._ring_elsewhere(audience, connection, event)
+            # Its user may have left this node and come back meanwhile.
+            self._ring_elsewhere(self._node.registry.by_topic(audience.topic) or audience, connection, event, epoch)
 
         timer = loop.call_later(self._node.limits.ring_again_s, check)
         self._again_timers.add(timer)
 
-    def _ring_elsewhere(self, audience: Audience, first: Connection, event: Event) -> None:
+    def _ring_elsewhere(self, audience: Audience, first: Connection, event: Event, epoch: str) -> None:
         if first.acked_seq >= event.seq or any(c.acked_seq >= event.seq for c in audience.connections):
             return
         now = self._node.clock.monotonic()
@@ -215,13 +261,18 @@ class Ringer:
         if best is None:
             return
         if best.node == self._node.node_id:
-            self._ring_here(audience, best.session, event)
+            self._ring_here(audience, best.session, event, epoch)
         else:
-            self._publish(audience.topic, _Again(self._node.node_id, best.node, best.session, event))
+            self._publish(audience.topic, _Again(self._node.node_id, best.node, best.session, event, epoch))
 
-    def _ring_here(self, audience: Audience, session_id: str, event: Event) -> None:
+    def _ring_here(self, audience: Audience, session_id: str, event: Event, epoch: str) -> None:
         for connection in audience.connections:
-            if connection.session_id == session_id and connection.acked_seq < event.seq:
+            # In another history the number is another event's, and its client would drop that one for this.
+            if (
+                connection.session_id == session_id
+                and connection.acked_seq < event.seq
+                and connection.session.epoch == epoch
+            ):
                 self._node.statistics.rings_again += 1
                 connection.ring_again(event)
 

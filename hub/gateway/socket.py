@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import http
+import logging
 import struct
 import sys
 import termios
@@ -20,11 +21,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from websockets.datastructures import Headers
-from websockets.exceptions import NegotiationError
+from websockets.exceptions import InvalidMessage, NegotiationError
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
-from websockets.protocol import OPEN
+from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
 from hub.core.closing import Close
@@ -40,6 +41,15 @@ _DEFLATE = [
     )
 ]
 _QUEUED = struct.Struct("i")
+_SLICE_BYTES = 4096
+"""Bytes parsed before their frames are counted: 64 KiB of the smallest frames would hold up all others for long."""
+_NOT_A_HANDSHAKE = Response(
+    400, "Bad Request", Headers({"Connection": "close", "Content-Length": "0", "Cache-Control": "no-store"}), b""
+)
+
+_quiet = logging.getLogger("hub.gateway.wire")
+# At DEBUG websockets logs headers and payloads, and with them tokens. Not even a root logger's level brings that here.
+_quiet.setLevel(logging.WARNING)
 
 
 def _select_subprotocol(_: ServerProtocol, offered: Any) -> Any:
@@ -53,13 +63,22 @@ def _select_subprotocol(_: ServerProtocol, offered: Any) -> Any:
 
 
 class Socket(asyncio.Protocol):
-    """The bytes of one connection. Subclasses give meaning by the `_on_…` methods."""
+    """The bytes of one connection. Subclasses give meaning by the `_on_…` methods.
+
+    It is *over* as soon as either side begins to close, and *gone* when the TCP connection is; between the
+    two lies at most `close_timeout_s`, whatever the peer does.
+    """
 
     __slots__ = (
         "_bytes_given",
         "_close_timer",
         "_fragments",
+        "_frames_counted",
+        "_frames_since",
         "_has_ended",
+        "_is_deaf",
+        "_is_over",
+        "_is_text_begun",
         "_server_connections",
         "_ws",
         "heard_at",
@@ -79,11 +98,18 @@ class Socket(asyncio.Protocol):
             subprotocols=cast(Any, SUBPROTOCOLS),
             select_subprotocol=_select_subprotocol,
             max_size=limits.frame_bytes_max,
+            logger=_quiet,
         )
         self._close_timer: asyncio.TimerHandle | None = None
-        self._fragments: list[bytes] | None = None
+        # Of a message that comes in parts: what has come, and whether it began as text.
+        self._fragments: bytearray | None = None
+        self._is_text_begun = False
+        self._frames_since = 0.0
+        self._frames_counted = 0
         self._bytes_given = 0
         self._has_ended = False
+        self._is_deaf = False
+        self._is_over = False
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.peer = ""
         self.is_text = True
@@ -104,8 +130,12 @@ class Socket(asyncio.Protocol):
         """The kernel has taken most of what was given."""
         raise NotImplementedError
 
-    def _on_lost(self) -> None:
-        """The connection is over, whoever ended it; called once."""
+    def _on_over(self) -> None:
+        """Nothing more will be said or heard, whoever ended it; called once."""
+        raise NotImplementedError
+
+    def _on_gone(self) -> None:
+        """The TCP connection is no more; called once, after `_on_over`."""
         raise NotImplementedError
 
     def _bye(self, code: int, reason: str) -> bytes:
@@ -129,27 +159,44 @@ class Socket(asyncio.Protocol):
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
-        self._on_lost()
-        # The parser holds a generator frame and a buffer; a lost connection may be referred to for a while yet.
+        # Whoever still refers to a lost connection for a while keeps no message of its alive.
         self._fragments = None
+        self._over()
+        self._on_gone()
 
     def eof_received(self) -> bool:
         self._ws.receive_eof()
         self._send_what_websockets_wants()
+        # asyncio closes now, but only once the peer has read what waits, and this one need never read.
+        self._start_close_timer()
+        self._over()
         return False
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._monotonic()
+        if len(data) <= _SLICE_BYTES:
+            self._feed(data)
+            return
+        for start in range(0, len(data), _SLICE_BYTES):
+            self._feed(data[start : start + _SLICE_BYTES])
+
+    def _feed(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         self._ws.receive_data(data)
         for event in self._ws.events_received():
-            if isinstance(event, Request):
-                self._on_request(event)
-            elif isinstance(event, Frame):
+            if isinstance(event, Frame):
                 self._on_frame(event)
-        if self._ws.parser_exc is not None and self._ws.close_sent is not None:
+            elif isinstance(event, Request):
+                self._on_request(event)
+        if self._ws.parser_exc is not None and self._ws.close_sent is not None and not self._is_over:
             # websockets has put its close into the queue; ours goes before it, with the reason.
             self._give(self._bye(self._ws.close_sent.code, self._ws.close_sent.reason))
+        if isinstance(self._ws.handshake_exc, InvalidMessage) and not self._is_over:
+            self._give(_NOT_A_HANDSHAKE.serialize())
         self._send_what_websockets_wants()
+        if self._ws.state is not OPEN and (self._ws.state is not CONNECTING or self._has_ended):
+            self._over()
         if not self.is_writable and self.transport.get_write_buffer_size() > 4 * self.limits.write_buffer_bytes_max:
             # Whoever does not read its answers is not asked for more questions.
             self._pause_reading()
@@ -175,13 +222,13 @@ class Socket(asyncio.Protocol):
         self._ws.send_response(response)
         self._send_what_websockets_wants()
         if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
-            self.transport.close()
+            self._hang_up()
             return None
         return self._ws.subprotocol or ""
 
     def _refuse(self, status: http.HTTPStatus, problem: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         """Answer the handshake by a problem, and close."""
-        if self.transport.is_closing():
+        if self._is_over:
             return
         body = msgspec.json.encode(problem)
         fields = Headers(
@@ -194,27 +241,43 @@ class Socket(asyncio.Protocol):
         )
         self._ws.send_response(Response(status.value, status.phrase, fields, body))
         self._send_what_websockets_wants()
-        self.transport.close()
+        self._hang_up()
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
     def _on_frame(self, frame: Frame) -> None:
+        # What a peer says before it has been answered it may not say (RFC 6455 §4.1).
+        if self._is_one_too_many() or self._is_over or self._ws.state is CONNECTING:
+            return
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             if frame.fin:
                 self._on_whole(bytes(frame.data), is_text=opcode is Opcode.TEXT)
             else:
-                self._fragments = [b"t" if opcode is Opcode.TEXT else b"b", bytes(frame.data)]
+                self._fragments = bytearray(frame.data)
+                self._is_text_begun = opcode is Opcode.TEXT
         elif opcode is Opcode.CONT and self._fragments is not None:
-            self._fragments.append(bytes(frame.data))
+            self._fragments += frame.data
             if frame.fin:
-                kind, *parts = self._fragments
-                self._fragments = None
-                self._on_whole(b"".join(parts), is_text=kind == b"t")
+                whole, self._fragments = bytes(self._fragments), None
+                self._on_whole(whole, is_text=self._is_text_begun)
+
+    def _is_one_too_many(self) -> bool:
+        """Count a frame of any kind, for pings and empty fragments cost as much as messages."""
+        if self.heard_at - self._frames_since >= 1.0:
+            self._frames_since, self._frames_counted = self.heard_at, 0
+        self._frames_counted += 1
+        if self._frames_counted <= self.limits.frames_per_s_max:
+            return False
+        if not self._is_over:
+            self.close(Close.TOO_MANY_FRAMES, f"more than {self.limits.frames_per_s_max} frames a second")
+        else:
+            # It goes on after the close. What comes is taken from its kernel, so that it can read why, and thrown away.
+            self._is_deaf = True
+            self._end_writing()
+        return True
 
     def _on_whole(self, payload: bytes, *, is_text: bool) -> None:
-        if self._ws.state is not OPEN:
-            return
         if is_text:
             try:
                 payload.decode()
@@ -240,14 +303,16 @@ class Socket(asyncio.Protocol):
 
     def close(self, code: Close, reason: str) -> None:
         """Say `bye`, begin the close handshake, and cut the socket where the peer does not answer. Idempotent."""
-        if self._ws.state is not OPEN:
-            if not self.transport.is_closing() and self._close_timer is None:
-                self.transport.close()
+        if self._is_over:
             return
-        self._give(self._bye(code, reason))
-        self._ws.send_close(code, reason)
-        self._send_what_websockets_wants()
-        self._start_close_timer()
+        if self._ws.state is OPEN:
+            self._give(self._bye(code, reason))
+            self._ws.send_close(code, reason)
+            self._send_what_websockets_wants()
+            self._start_close_timer()
+        elif self._ws.state is CONNECTING:
+            self._hang_up()
+        self._over()
 
     def abort(self) -> None:
         """Cut without a word."""
@@ -276,17 +341,34 @@ class Socket(asyncio.Protocol):
         for data in self._ws.data_to_send():
             if data:
                 self._give(data)
-            elif not self._has_ended and not self.transport.is_closing():
-                self._has_ended = True
-                # Our half is done. Closing both at once while the peer still sends would make its kernel
-                # throw away the close frame that it has not read yet.
-                if self.transport.can_write_eof():
-                    self.transport.write_eof()
-                    self._resume_reading()
-                else:
-                    self.transport.close()
+            else:
+                self._end_writing()
         if self._ws.close_expected():
             self._start_close_timer()
+
+    def _end_writing(self) -> None:
+        if self._has_ended or self.transport.is_closing():
+            return
+        self._has_ended = True
+        # Our half is done. Closing both at once while the peer still sends would make its kernel
+        # throw away the close frame that it has not read yet.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._resume_reading()
+        else:
+            self._start_close_timer()
+            self.transport.close()
+
+    def _hang_up(self) -> None:
+        """Close without a handshake of WebSockets, for there is no WebSocket yet."""
+        self._start_close_timer()
+        self.transport.close()
+        self._over()
+
+    def _over(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._on_over()
 
     def _pause_reading(self) -> None:
         if self.transport.is_reading():

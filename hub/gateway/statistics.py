@@ -15,7 +15,6 @@ class GatewayStatistics(msgspec.Struct):
     hints_bad: int = 0
     events_sent: int = 0
     frames_sent: int = 0
-    bytes_sent: int = 0
     pages_read: int = 0
     log_unavailable: int = 0
     replays: int = 0

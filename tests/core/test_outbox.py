@@ -92,8 +92,18 @@ def test_it_leaves_in_order_as_long_as_the_oldest_has_waited_too_long() -> None:
     outbox = Outbox(starve_max_s=30)
     for seq in range(1, 6):
         outbox.admit(event(seq, LOW), 0)
-    outbox.admit(event(6, CRITICAL), 40)
+    outbox.admit(event(6, HIGH), 40)
     assert leave(outbox, 41) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_critical_one_goes_ahead_of_those_too_and_many_of_them_by_turns() -> None:
+    outbox = Outbox(starve_max_s=30)
+    for seq in range(1, 5):
+        outbox.admit(event(seq, LOW), 0)
+    outbox.admit(event(5, CRITICAL), 40)
+    outbox.admit(event(6, CRITICAL), 40)
+    outbox.admit_early(event(9, CRITICAL))
+    assert leave(outbox, 41) == [5, 1, 6, 2, 9, 3, 4]
 
 
 @given(

@@ -147,6 +147,9 @@ class Ear:
             self._bus.say(topic, payload)
         return self.is_connected
 
+    async def publish_many(self, messages: Any) -> int:
+        return sum([await self.publish(topic, payload) for topic, payload in messages])
+
     def hear(self, topic: str, payload: bytes) -> None:
         if self.is_connected and topic in self.topics and self._on_message is not None:
             self._on_message(topic, payload)
