@@ -157,6 +157,24 @@ async def test_items_of_a_batch_may_leave_the_cursor_to_it(
         assert (await (await scripted.accept()).hear("hello"))["cursor"] == 3
 
 
+async def test_what_waits_for_the_app_is_not_asked_for_again(
+    scripted: ScriptedHub, fake_clock: FakeClock, states: States
+) -> None:
+    async with client_of(scripted, fake_clock, Place("e1", 0), on_state=states) as client:
+        peer = await scripted.accept()
+        await peer.welcome("replay", 0, 2)
+        await peer.event(1)
+        await peer.event(2)
+        await eventually(lambda: client.head == 2 and not client.is_behind)
+        peer.cut()
+        await states.until("waiting")
+        fake_clock.advance(1)
+        peer = await scripted.accept()
+        assert (await peer.welcome("replay", 2, 3))["cursor"] == 2
+        await peer.event(3)
+        assert await take_seqs(client, 3) == [1, 2, 3]
+
+
 async def test_a_double_may_bring_a_higher_cursor(scripted: ScriptedHub, fake_clock: FakeClock) -> None:
     async with client_of(scripted, fake_clock, Place("e1", 0)) as client:
         peer = await scripted.accept()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -193,6 +194,9 @@ async def test_nobody_there(fake_clock: FakeClock, states: States) -> None:
         assert state.why == "nobody listens there"
         client.retry_now()
         assert (await states.until("waiting", count=2)).attempt == 2
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert states.phases.count("waiting") == 2, "only that one wait was cut short"
 
 
 async def test_a_refused_upgrade_says_why_and_when(

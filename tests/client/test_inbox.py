@@ -281,6 +281,31 @@ def test_a_snoozed_one_is_out_until_it_is_created_again() -> None:
     assert len(reduce(without_end, event(4, "notification.updated", row(1, is_read=True))).rows) == 1
 
 
+def test_a_clean_up_spares_what_is_held() -> None:
+    snoozed = row(1, held_until="2027-01-01T00:00:00Z")
+    state = reduce(load([row(1), row(2)], 1), event(2, "notification.updated", snoozed))
+    after = reduce(state, event(3, CLEANED, {"created_before": "2030-01-01T00:00:00Z"}, Counts()))
+    assert (set(after.items), after.is_stale) == ({1}, False)
+
+
+def test_one_that_is_not_known_and_may_be_held_makes_the_rows_stale() -> None:
+    after = reduce(load([], 1), event(2, "notification.updated", row(1)))
+    assert (after.rows, after.is_stale) == ([], True)
+    read = reduce(load([], 1), event(2, "notification.updated", row(1, is_read=True)))
+    assert (len(read.rows), read.is_stale) == (1, False)
+
+
+def test_a_load_that_takes_too_long_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.client.inbox.KEPT_MAX", 3)
+    state = begin_load()
+    for seq in range(1, 5):
+        assert not state.is_stale
+        state = reduce(state, event(seq, CREATED, row(seq)))
+    assert state.is_stale
+    assert len(state.since or ()) <= 3
+    assert not begin_load(state).is_stale
+
+
 @pytest.mark.parametrize("kind", ["tasks.changed", "task.created", "of.tomorrow", "quiet_hours.ended"])
 def test_other_kinds_change_no_rows(kind: str) -> None:
     state = load([row(1)], 1)

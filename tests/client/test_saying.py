@@ -151,6 +151,18 @@ async def test_what_cannot_be_sent_is_refused_here(scripted: ScriptedHub, fake_c
             await client.call("notifications.read", id=5)
 
 
+async def test_calls_that_wait_for_a_connection_hear_that_there_will_be_none(
+    scripted: ScriptedHub, fake_clock: FakeClock
+) -> None:
+    async with client_of(scripted, fake_clock) as client:
+        peer = await scripted.accept()
+        call = asyncio.create_task(client.call("notifications.read", id=5))
+        await peer.hear("hello")
+        await peer.close(4403, "not you")
+        with pytest.raises(NotSent, match="not you; it was not sent"):
+            await call
+
+
 async def test_a_fault_while_writing_reaches_the_app(
     scripted: ScriptedHub, fake_clock: FakeClock, states: States, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +235,7 @@ async def test_only_what_was_handed_out_is_acked(scripted: ScriptedHub, fake_clo
         for seq in (1, 2):
             await peer.event(seq, 1 if seq == 1 else 3)
         assert await take_seqs(client, 2) == [3, 1]
+        fake_clock.advance(5)
         assert await _marked(client, peer) == []
         await client.ack()
         assert await _marked(client, peer) == [1], "the overtaken one has not been handed out"
@@ -338,6 +351,26 @@ async def test_a_renewal_that_fails_is_tried_again(
         await eventually(lambda: 7.5 in fake_clock.armed)
         fake_clock.advance(7.5)
         assert (await peer.hear("token"))["token"] == sign_in.given[2]
+
+
+async def test_a_renewal_that_hangs_ends_with_its_connection(
+    scripted: ScriptedHub, fake_clock: FakeClock, states: States
+) -> None:
+    """The fixture sees to it that no task is left."""
+    calls = 0
+
+    async def get_token() -> str:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            await asyncio.Event().wait()
+        return jwt(1000)
+
+    async with client_of(scripted, fake_clock, get_token=get_token, on_state=states):
+        await (await scripted.accept()).welcome(heartbeat_ms=10_000_000)
+        await states.until("live")
+        fake_clock.advance(881)
+        await eventually(lambda: calls == 2)
 
 
 async def test_signing_out_lets_the_open_connection_be(
