@@ -16,6 +16,10 @@ _SQL: Final = queries("broadcasts")
 _draft: Final = msgspec.json.Decoder(Draft).decode
 
 
+PART_MAX: Final = 10_000
+"""Rows of an audience written by one statement: far below the statement timeout, whatever the size of the tenant."""
+
+
 class Figures(msgspec.Struct, kw_only=True):
     """How far a broadcast has come.
 
@@ -49,16 +53,18 @@ async def insert_broadcast(tx: Tx, tenant_id: str, draft: Draft, group: str | No
 
     `draft.user_id` means nobody.
     """
-    row = await tx.fetchrow(
-        _SQL["insert_broadcast"],
-        tenant_id,
-        msgspec.json.encode(draft).decode(),
-        group,
-        draft.created_by,
-        draft.created_by_key,
-    )
-    await tx.execute(_SQL["set_audience"], tenant_id, row["id"], row["audience"])
-    return row["id"], row["audience"]
+    text = msgspec.json.encode(draft).decode()
+    made = await tx.fetchval(_SQL["insert_broadcast"], tenant_id, text, group, draft.created_by, draft.created_by_key)
+    audience, last = 0, 0
+    while last is not None:
+        if group is None:
+            part = await tx.fetchrow(_SQL["insert_everyone"], tenant_id, made, last, PART_MAX)
+        else:
+            part = await tx.fetchrow(_SQL["insert_members"], tenant_id, made, last, PART_MAX, group)
+        audience += part["count"]
+        last = part["last"]
+    await tx.execute(_SQL["set_audience"], tenant_id, made, audience)
+    return made, audience
 
 
 async def claim_broadcast(tx: Tx, tenant_id: str, broadcast_id: int) -> bool:

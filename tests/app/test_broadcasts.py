@@ -78,6 +78,16 @@ async def test_everyone_with_an_inbox_is_told_once(world: World):
     assert await broadcasts.fan_out(world.deps, TENANT, [broadcast_id]) == 0
 
 
+async def test_an_audience_of_several_parts_is_whole(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(stored, "PART_MAX", 3)
+    await begin_inboxes(world, 7)
+    await directory.put_group(world.deps, world.caller(ADMIN, "admin"), "night", [1, 2, 3, 4, 5, 6])
+    for broadcast_id, size in ((await begin(world), 7), (await begin(world, "night"), 6)):
+        assert (await figures(world, broadcast_id)).audience == size
+        rows = await world.sql("SELECT user_id FROM broadcast_audience WHERE broadcast_id = $1", broadcast_id)
+        assert sorted(row[0] for row in rows) == list(range(1, size + 1))
+
+
 async def test_the_audience_is_fixed_when_it_is_accepted(world: World):
     await begin_inboxes(world, 2)
     await begin(world)

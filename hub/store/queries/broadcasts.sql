@@ -1,22 +1,30 @@
 -- Broadcasts: committed with their audience, then told to it in chunks.
 
 -- name: insert_broadcast
--- Everyone who has an inbox, or the members of a group ($3): one statement, so that the audience is one snapshot.
-WITH made AS (
-    INSERT INTO broadcasts (tenant_id, "group", draft, created_by, created_by_key)
-    VALUES ($1, $3::text, $2::text::jsonb, $4, $5) RETURNING id
+INSERT INTO broadcasts (tenant_id, "group", draft, created_by, created_by_key)
+VALUES ($1, $3::text, $2::text::jsonb, $4, $5) RETURNING id;
+
+-- name: insert_everyone
+-- The next $4 of those who have an inbox, above $3: how many, and the last.
+WITH told AS (
+    SELECT s.user_id FROM user_streams s
+    WHERE s.tenant_id = $1 AND s.user_id > $3 AND s.erased_seq IS DISTINCT FROM s.head ORDER BY s.user_id LIMIT $4
 ),
-told AS (
-    INSERT INTO broadcast_audience (tenant_id, broadcast_id, user_id)
-    SELECT $1, made.id, u.user_id FROM made, (
-        SELECT s.user_id FROM user_streams s
-        WHERE $3::text IS NULL AND s.tenant_id = $1 AND s.erased_seq IS DISTINCT FROM s.head
-        UNION ALL
-        SELECT m.user_id FROM group_members m WHERE m.tenant_id = $1 AND m.group_name = $3::text
-    ) u
-    RETURNING 1
+written AS (
+    INSERT INTO broadcast_audience (tenant_id, broadcast_id, user_id) SELECT $1, $2, told.user_id FROM told
 )
-SELECT made.id, (SELECT count(*) FROM told)::int AS audience FROM made;
+SELECT count(*)::int AS count, max(user_id) AS last FROM told;
+
+-- name: insert_members
+-- The same of the members of a group ($5).
+WITH told AS (
+    SELECT m.user_id FROM group_members m
+    WHERE m.tenant_id = $1 AND m.group_name = $5 AND m.user_id > $3 ORDER BY m.user_id LIMIT $4
+),
+written AS (
+    INSERT INTO broadcast_audience (tenant_id, broadcast_id, user_id) SELECT $1, $2, told.user_id FROM told
+)
+SELECT count(*)::int AS count, max(user_id) AS last FROM told;
 
 -- name: set_audience
 UPDATE broadcasts SET audience = $3, completed_at = CASE WHEN $3 = 0 THEN clock_timestamp() END
