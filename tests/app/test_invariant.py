@@ -154,12 +154,19 @@ def machine(databases: Databases) -> Iterator[type[Inboxes]]:
         loop.close()
 
 
+RARE = {"live", "held", "muted", "snoozed", "released", "expired", "withdrawn"}
+ROUNDS_MAX = 5
+
+
 def test_old_inbox_and_events_make_the_inbox_that_sql_has(machine: type[Inboxes]):
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
-    # Rare states must be seen to be reached.
-    assert machine.reached >= {"live", "held", "muted", "snoozed", "released", "expired", "withdrawn"}
+    # Rare states must be seen to be reached; which ones a round meets is chance, so there may be more rounds than one.
+    for _ in range(ROUNDS_MAX):
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            ),
+        )
+        if machine.reached >= RARE:
+            return
+    raise AssertionError(f"never reached: {RARE - machine.reached}")
