@@ -13,6 +13,8 @@ CREATE TABLE tasks (
     priority text NOT NULL DEFAULT 'normal',
     status text NOT NULL DEFAULT 'pending',
     overdue_from text,
+    overdue_for timestamptz,
+    wake_at timestamptz,
     task_type text,
     due_date timestamptz,
     scheduled_at timestamptz,
@@ -48,6 +50,8 @@ CREATE TABLE tasks (
 );
 COMMENT ON TABLE tasks IS 'A task. assigned_to null: waits to be claimed. "group" is a name: a task may outlive its group';
 COMMENT ON COLUMN tasks.overdue_from IS 'the status to go back to when due_date moves into the future';
+COMMENT ON COLUMN tasks.overdue_for IS 'the due_date for which it became overdue: once started again it does not become so twice';
+COMMENT ON COLUMN tasks.wake_at IS 'when time itself does something to it next: a reminder, or becoming overdue';
 COMMENT ON INDEX tasks_pkey IS 'GET /tasks/{id}, changes of it, the foreign keys to it';
 CREATE INDEX tasks_by_assignee ON tasks (tenant_id, assigned_to, status, due_date, id);
 COMMENT ON INDEX tasks_by_assignee IS 'GET /tasks of an agent, by status and due_date; stats of a user';
@@ -61,14 +65,10 @@ CREATE INDEX tasks_by_type ON tasks (tenant_id, task_type, created_at DESC, id D
 COMMENT ON INDEX tasks_by_type IS 'GET /tasks?task_type=';
 CREATE INDEX tasks_by_due_date ON tasks (tenant_id, due_date, id) WHERE due_date IS NOT NULL;
 COMMENT ON INDEX tasks_by_due_date IS 'GET /tasks?due_before=&due_after=, sorted by due_date';
-CREATE INDEX tasks_becoming_overdue ON tasks (tenant_id, due_date, id)
-    WHERE due_date IS NOT NULL AND status IN ('pending', 'in_progress');
-COMMENT ON INDEX tasks_becoming_overdue IS 'worker: open tasks past their due date; reminders before it';
+CREATE INDEX tasks_waking ON tasks (tenant_id, wake_at, id) WHERE wake_at IS NOT NULL;
+COMMENT ON INDEX tasks_waking IS 'hub_due_tasks: reminders, and open tasks past their due date';
 CREATE INDEX tasks_overdue ON tasks (tenant_id, assigned_to, due_date, id) WHERE status = 'overdue';
 COMMENT ON INDEX tasks_overdue IS 'GET /tasks/overdue of an agent';
-CREATE INDEX tasks_scheduled ON tasks (tenant_id, scheduled_at, id)
-    WHERE scheduled_at IS NOT NULL AND status IN ('pending', 'in_progress');
-COMMENT ON INDEX tasks_scheduled IS 'worker: reminders at scheduled_at';
 CREATE INDEX tasks_unassigned ON tasks (tenant_id, "group", created_at, id)
     WHERE assigned_to IS NULL AND status IN ('pending', 'in_progress', 'overdue');
 COMMENT ON INDEX tasks_unassigned IS 'GET /tasks?unassigned=true, of the caller''s groups, longest waiting first';

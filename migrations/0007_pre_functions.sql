@@ -93,6 +93,33 @@ END
 $$;
 COMMENT ON FUNCTION hub_due_expiries(int) IS 'users with something in the inbox or held whose time has passed, and since when; tenants in turn';
 
+CREATE FUNCTION hub_due_tasks(lim int)
+RETURNS TABLE (tenant_id text, task_id bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    instant constant timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE waiting (tenant_id) AS (
+        SELECT min(t.tenant_id) FROM public.tasks t WHERE t.wake_at IS NOT NULL
+        UNION ALL
+        SELECT (SELECT min(t.tenant_id) FROM public.tasks t WHERE t.wake_at IS NOT NULL AND t.tenant_id > w.tenant_id)
+        FROM waiting w WHERE w.tenant_id IS NOT NULL
+    )
+    SELECT w.tenant_id, u.id
+    FROM waiting w CROSS JOIN LATERAL (
+        SELECT t.id, t.wake_at, row_number() OVER (ORDER BY t.wake_at, t.id) AS turn FROM public.tasks t
+        WHERE t.tenant_id = w.tenant_id AND t.wake_at <= instant
+        ORDER BY t.wake_at, t.id LIMIT lim
+    ) u
+    ORDER BY u.turn, u.wake_at LIMIT lim;
+END
+$$;
+COMMENT ON FUNCTION hub_due_tasks(int) IS 'tasks with a reminder due or past their due date; tenants in turn, of each the longest due first';
+
 CREATE FUNCTION hub_due_broadcasts(lim int)
 RETURNS TABLE (tenant_id text, broadcast_id bigint)
 LANGUAGE sql STABLE SECURITY DEFINER

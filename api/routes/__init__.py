@@ -10,9 +10,22 @@ from api.routes.notifications import NOTIFICATIONS
 from api.routes.own import OWN
 from api.routes.people import PEOPLE_AND_GROUPS
 from api.routes.preferences import PREFERENCES
+from api.routes.task_people import TASK_PEOPLE
+from api.routes.tasks import TASKS
 from api.routes.tenant import TENANT
 
 
 def api_routes() -> list[Route]:
     """What `BASE` serves."""
-    return [*NOTIFICATIONS, *OWN, *PREFERENCES, *CREDENTIALS, *PEOPLE_AND_GROUPS, *BROADCASTS, *CONTACTS, *TENANT]
+    return [
+        *NOTIFICATIONS,
+        *OWN,
+        *PREFERENCES,
+        *CREDENTIALS,
+        *PEOPLE_AND_GROUPS,
+        *BROADCASTS,
+        *CONTACTS,
+        *TENANT,
+        *TASKS,
+        *TASK_PEOPLE,
+    ]

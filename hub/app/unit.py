@@ -76,6 +76,8 @@ class Unit:
         self._inboxes: list[Inbox] = []
         self._changes: Changes | None = None
         self._audits: list[audit.Entry] = []
+        self.said: list[tuple[str, bytes]] = []
+        """(topic, payload) of what others than the owners of streams hear of after the commit."""
         self.wake_release = False
         """Something is due now: set, the release worker does not wait for its next turn."""
 
@@ -147,9 +149,9 @@ class Unit:
     def hints(self) -> list[tuple[str, bytes]]:
         """One payload a user whose stream grew, for after the commit."""
         if self.facts is None or self._changes is None:
-            return []
+            return self.said
         epoch = self.facts.epoch
-        return [
+        return self.said + [
             (user_topic(self.tenant_id, inbox.user_id), encode_hint(epoch, last_events(inbox)))
             for inbox in self._changes.inboxes.values()
             if inbox.events

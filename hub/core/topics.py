@@ -21,3 +21,13 @@ def presence_topic(tenant_id: str) -> str:
 def tenant_of_presence(topic: str) -> str | None:
     """The inverse of `presence_topic`; None for any other topic."""
     return topic.removeprefix("hub:p:") if topic.startswith("hub:p:") else None
+
+
+def tasks_topic(tenant_id: str) -> str:
+    """What changes of a tenant's tasks, for those who watch more than their own."""
+    return f"hub:k:{tenant_id}"
+
+
+def tenant_of_tasks(topic: str) -> str | None:
+    """The inverse of `tasks_topic`; None for any other topic."""
+    return topic.removeprefix("hub:k:") if topic.startswith("hub:k:") else None

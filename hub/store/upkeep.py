@@ -26,6 +26,11 @@ async def find_due_broadcasts(tx: Tx, lim: int) -> list[tuple[str, int]]:
     return [(row["tenant_id"], row["broadcast_id"]) for row in await tx.fetch(_SQL["find_due_broadcasts"], lim)]
 
 
+async def find_due_tasks(tx: Tx, lim: int) -> list[tuple[str, int]]:
+    """(tenant, task) with a reminder due, or past its due date; tenants in turn, of each the longest due first."""
+    return [(row["tenant_id"], row["task_id"]) for row in await tx.fetch(_SQL["find_due_tasks"], lim)]
+
+
 async def forget_keys(tx: Tx, older_than: timedelta, lim: int) -> int:
     """Delete idempotency keys past their time; how many, at most `lim`."""
     return await tx.fetchval(_SQL["forget_keys"], older_than, lim)

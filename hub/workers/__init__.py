@@ -14,6 +14,7 @@ from hub.auth.revocations import Revocation, Revocations
 from hub.store import partitions, people, upkeep
 from hub.store.pool import Tx
 from hub.workers.due import DueWorker
+from hub.workers.overdue import TASKS_INTERVAL_S, due_tasks
 from hub.workers.runner import Worker, WorkerStatistics
 
 RELEASE_INTERVAL_S: Final = 1.0
@@ -67,6 +68,7 @@ def background_workers(
     release = DueWorker(deps, _find(deps, upkeep.find_due_releases), release_due)
     expire = DueWorker(deps, _find(deps, upkeep.find_due_expiries), expire_due)
     broadcasts = DueWorker(deps, _find(deps, upkeep.find_due_broadcasts), fan_out)
+    tasks = due_tasks(deps)
     days = _Days(deps, owner_url)
     clock = deps.clock
     return Workers(
@@ -74,11 +76,12 @@ def background_workers(
             Worker("release", RELEASE_INTERVAL_S, release.step, clock, deps.wakes.release),
             Worker("expire", EXPIRE_INTERVAL_S, expire.step, clock),
             Worker("broadcasts", BROADCAST_INTERVAL_S, broadcasts.step, clock, deps.wakes.broadcast),
+            Worker("tasks", TASKS_INTERVAL_S, tasks.step, clock),
             Worker("revocations", REVOKE_INTERVAL_S, _Revoking(deps, revocations, on_revoked).step, clock),
             Worker("idempotency", FORGET_INTERVAL_S, _forgetting(deps), clock),
             Worker("partitions", PARTITIONS_INTERVAL_S, days.step, clock),
         ],
-        [release, expire, broadcasts],
+        [release, expire, broadcasts, tasks],
     )
 
 

@@ -53,6 +53,7 @@ ACROSS_TENANTS = {
     "hub_due_releases",
     "hub_due_expiries",
     "hub_due_broadcasts",
+    "hub_due_tasks",
     "hub_revocations",
     "hub_forget_keys",
     "hub_make_partitions",
@@ -213,7 +214,7 @@ async def test_what_looks_across_tenants_answers_keys_heads_and_times_only(owner
            FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef AND proretset"""
     )
     answered = {name for row in rows for name in row["columns"]}
-    assert answered == {"tenant_id", "user_id", "head", "due_at", "broadcast_id", "revoked_at"}
+    assert answered == {"tenant_id", "user_id", "head", "due_at", "broadcast_id", "task_id", "revoked_at"}
 
 
 async def test_one_transaction_may_serve_several_tenants_in_turn(database: Database):
