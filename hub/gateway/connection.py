@@ -8,7 +8,6 @@ the `Node`'s.
 from __future__ import annotations
 
 import asyncio
-import http
 import logging
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -37,13 +36,12 @@ from hub.core.frames import (
     UnknownFrame,
     Welcome,
 )
-from hub.core.log import LogUnavailable, StreamState
+from hub.core.log import StreamState
 from hub.core.principal import Principal
 from hub.core.session import Resume, Session, State
 from hub.gateway import wire
 from hub.gateway.calling import CallQueue
-from hub.gateway.handshake import problem, why_refused
-from hub.gateway.ports import TokenRefused
+from hub.gateway.handshake import problem
 from hub.gateway.registry import Audience
 from hub.gateway.socket import Socket
 
@@ -124,47 +122,10 @@ class Connection(Socket):
     # -- the handshake -----------------------------------------------------------------------------------------------
 
     def _on_request(self, request: Request) -> None:
-        refusal = why_refused(self.node, request)
-        if refusal is not None:
-            self.node.statistics.handshakes_refused += 1
-            self._refuse(*refusal)
-            return
-        authorization = request.headers.get("Authorization")
-        if authorization is None:
-            self._start(request)
-        else:
-            self.node.entrance.expect(self)
-            self.node.spawn(self._prove(request, authorization))
+        self.node.entrance.knock(self, request)
 
-    async def _prove(self, request: Request, authorization: str) -> None:
-        scheme, _, token = authorization.partition(" ")
-        try:
-            if scheme.lower() != "bearer":
-                raise TokenRefused("the scheme is Bearer")
-            self.principal = await self.node.entrance.prove(token.strip())
-        except TokenRefused as exc:
-            self.node.statistics.handshakes_refused += 1
-            self._refuse(
-                http.HTTPStatus.UNAUTHORIZED,
-                problem(401, "Unauthorized", str(exc)),
-                {"WWW-Authenticate": 'Bearer error="invalid_token"'},
-            )
-        except LogUnavailable:
-            self._refuse(
-                http.HTTPStatus.SERVICE_UNAVAILABLE,
-                problem(503, "Unavailable", "the hub cannot reach its database"),
-                {"Retry-After": "2"},
-            )
-        except Exception:
-            self._refuse(
-                http.HTTPStatus.INTERNAL_SERVER_ERROR,
-                problem(500, "Internal Server Error", "the hub failed to look at the token"),
-            )
-            raise
-        else:
-            self._start(request)
-
-    def _start(self, request: Request) -> None:
+    def start(self, request: Request) -> None:
+        """Accept the handshake; a hello must follow."""
         if self.phase is not Phase.HANDSHAKE:
             return
         subprotocol = self._accept(request)

@@ -10,8 +10,11 @@ Keeps law 4: attached and heard, and only then read.
 from __future__ import annotations
 
 import asyncio
+import http
 import logging
 from typing import TYPE_CHECKING
+
+from websockets.http11 import Request
 
 from hub.core.closing import Close
 from hub.core.frames import Failed, Hello, Renewed
@@ -19,7 +22,7 @@ from hub.core.log import LogUnavailable
 from hub.core.principal import Principal
 from hub.gateway.connection import Connection, Phase
 from hub.gateway.expiry import Expiries
-from hub.gateway.handshake import problem
+from hub.gateway.handshake import problem, why_refused
 from hub.gateway.ports import Log, TokenRefused, Verifier
 from hub.gateway.registry import Audience
 
@@ -43,14 +46,52 @@ class Entrance:
 
     # -- before the hello --------------------------------------------------------------------------------------------
 
+    def knock(self, connection: Connection, request: Request) -> None:
+        """A handshake: look at where it goes and comes from, then at its token, where it brings one."""
+        refusal = why_refused(self._node, request)
+        if refusal is not None:
+            self._node.statistics.handshakes_refused += 1
+            connection.refuse(*refusal)
+            return
+        authorization = request.headers.get("Authorization")
+        if authorization is None:
+            connection.start(request)
+        else:
+            self.expect(connection)
+            self._node.spawn(self._prove(connection, request, authorization))
+
+    async def _prove(self, connection: Connection, request: Request, authorization: str) -> None:
+        scheme, _, token = authorization.partition(" ")
+        try:
+            if scheme.lower() != "bearer":
+                raise TokenRefused("the scheme is Bearer")
+            connection.principal = await self._verifier.verify(token.strip())
+        except TokenRefused as exc:
+            self._node.statistics.handshakes_refused += 1
+            connection.refuse(
+                http.HTTPStatus.UNAUTHORIZED,
+                problem(401, "Unauthorized", str(exc)),
+                {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+            )
+        except LogUnavailable:
+            connection.refuse(
+                http.HTTPStatus.SERVICE_UNAVAILABLE,
+                problem(503, "Unavailable", "the hub cannot reach its database"),
+                {"Retry-After": "2"},
+            )
+        except Exception:
+            connection.refuse(
+                http.HTTPStatus.INTERNAL_SERVER_ERROR,
+                problem(500, "Internal Server Error", "the hub failed to look at the token"),
+            )
+            raise
+        else:
+            connection.start(request)
+
     def expect(self, connection: Connection) -> None:
-        """Its handshake is being looked at, or is done: the next step must come in time."""
+        """Its token is being looked at, or its handshake is done: the next step must come in time."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = self._node.clock.monotonic() + self._node.limits.hello_timeout_s
-
-    async def prove(self, token: str) -> Principal:
-        """Who holds the token of a handshake. Raises `TokenRefused`, `LogUnavailable`."""
-        return await self._verifier.verify(token)
 
     # -- the hello ---------------------------------------------------------------------------------------------------
 

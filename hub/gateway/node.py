@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import Collection, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from hub.core.closing import Close
 from hub.core.event import decode_hint
 from hub.core.log import LogUnavailable
 from hub.core.session import Limits, Resume
-from hub.core.topics import NODES, tenant_of_presence
+from hub.core.topics import NODES, tenant_of_presence, tenant_of_tasks
 from hub.gateway.catch_up import CatchUp
 from hub.gateway.connection import Connection
 from hub.gateway.entrance import Entrance
@@ -31,6 +31,9 @@ from hub.gateway.presence import ASK_MARK, Presence
 from hub.gateway.registry import Audience, Registry
 from hub.gateway.ringer import GOSSIP_MARK, Ringer
 from hub.gateway.statistics import GatewayStatistics
+from hub.gateway.task_watch import TaskWatch
+
+T = TypeVar("T")
 
 _log = logging.getLogger("hub.gateway")
 _TICK_S_MAX = 0.5
@@ -77,6 +80,7 @@ class Node:
         self.entrance = Entrance(self, log, verifier)
         self.ringer = Ringer(self)
         self.presence = Presence(self)
+        self.task_watch = TaskWatch(self)
         self.is_draining = False
         self.protocol = partial(Connection, self)
         self._log = log
@@ -190,6 +194,7 @@ class Node:
         if audience is None:
             return
         self.presence.forget(connection)
+        self.task_watch.forget(connection)
         connection.audience = None
         is_last = self.registry.remove(connection, audience)
         self.presence.changed(audience)
@@ -243,6 +248,8 @@ class Node:
                 self.ringer.heard_beat(payload)
         elif (tenant_id := tenant_of_presence(topic)) is not None:
             self.presence.heard(tenant_id, payload)
+        elif (tenant_id := tenant_of_tasks(topic)) is not None:
+            self.task_watch.heard(tenant_id, payload)
 
     def _flush_soon(self, connection: Connection) -> None:
         """Flush at the end of this turn of the loop: what came together leaves together."""
@@ -311,7 +318,17 @@ class Node:
             return await self.presence.subscribe(connection)
         if method == "presence.unsubscribe":
             return await self.presence.unsubscribe(connection)
+        if method == "tasks.subscribe":
+            return await self.task_watch.subscribe(connection, params)
+        if method == "tasks.unsubscribe":
+            return await self.task_watch.unsubscribe(connection, params)
         return await self._calls.call(connection.principal, method, params)
+
+    async def ask(self, connection: Connection, method: str, params: dict[str, Any], kind: type[T]) -> T:
+        """The answer of a use case, as a value that the gateway itself acts upon. Raises `CallFailed`."""
+        assert connection.principal is not None
+        answer = await self._calls.call(connection.principal, method, params)
+        return msgspec.convert(msgspec.to_builtins(answer), kind)
 
     # -- the clock ---------------------------------------------------------------------------------------------------
 
@@ -326,5 +343,6 @@ class Node:
             self._wheel.visit(connection, now, self)
         self.ringer.forget_the_dead()
         self.presence.drop_silent_nodes(set(self.ringer.peers()))
+        self.task_watch.catch_up()
         self.statistics.connections_now = self.registry.connection_count
         self.statistics.users_now = len(self.registry)

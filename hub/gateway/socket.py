@@ -13,53 +13,26 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import http
-import logging
 import struct
 import sys
 import termios
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidMessage, NegotiationError
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.exceptions import InvalidMessage
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 from websockets.protocol import CONNECTING, OPEN
-from websockets.server import ServerProtocol
 
 from hub.core.closing import Close
-from hub.core.frames import SUBPROTOCOLS
 from hub.gateway import wire
+from hub.gateway.handshake import NOT_A_HANDSHAKE, parser, problem_response
 
 if TYPE_CHECKING:
     from hub.gateway.limits import GatewayLimits
 
-_DEFLATE = [
-    ServerPerMessageDeflateFactory(
-        server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-    )
-]
 _QUEUED = struct.Struct("i")
 _SLICE_BYTES = 4096
 """Bytes parsed before their frames are counted: 64 KiB of the smallest frames would hold up all others for long."""
-_NOT_A_HANDSHAKE = Response(
-    400, "Bad Request", Headers({"Connection": "close", "Content-Length": "0", "Cache-Control": "no-store"}), b""
-)
-
-_quiet = logging.getLogger("hub.gateway.wire")
-# At DEBUG websockets logs headers and payloads, and with them tokens. Not even a root logger's level brings that here.
-_quiet.setLevel(logging.WARNING)
-
-
-def _select_subprotocol(_: ServerProtocol, offered: Any) -> Any:
-    """The client's first that we speak; none where it offers none (JSON then); 400 where it offers only others."""
-    if not offered:
-        return None
-    for name in offered:
-        if name in SUBPROTOCOLS:
-            return name
-    raise NegotiationError("expected one of " + ", ".join(SUBPROTOCOLS))
 
 
 class Socket(asyncio.Protocol):
@@ -93,13 +66,7 @@ class Socket(asyncio.Protocol):
     def __init__(self, limits: GatewayLimits, server_connections: set[Any], *, compress: bool) -> None:
         self.limits = limits
         self._server_connections = server_connections
-        self._ws = ServerProtocol(
-            extensions=_DEFLATE if compress else None,
-            subprotocols=cast(Any, SUBPROTOCOLS),
-            select_subprotocol=_select_subprotocol,
-            max_size=limits.frame_bytes_max,
-            logger=_quiet,
-        )
+        self._ws = parser(frame_bytes_max=limits.frame_bytes_max, compress=compress)
         self._close_timer: asyncio.TimerHandle | None = None
         # Of a message that comes in parts: what has come, and whether it began as text.
         self._fragments: bytearray | None = None
@@ -120,7 +87,7 @@ class Socket(asyncio.Protocol):
     # -- what a subclass gives ---------------------------------------------------------------------------------------
 
     def _on_request(self, request: Request) -> None:
-        """The handshake request has come: call `_accept` or `_refuse`, now or later."""
+        """The handshake request has come: call `_accept` or `refuse`, now or later."""
         raise NotImplementedError
 
     def _on_message(self, payload: bytes, *, is_text: bool) -> None:
@@ -193,7 +160,7 @@ class Socket(asyncio.Protocol):
             # websockets has put its close into the queue; ours goes before it, with the reason.
             self._give(self._bye(self._ws.close_sent.code, self._ws.close_sent.reason))
         if isinstance(self._ws.handshake_exc, InvalidMessage) and not self._is_over:
-            self._give(_NOT_A_HANDSHAKE.serialize())
+            self._give(NOT_A_HANDSHAKE)
         self._send_what_websockets_wants()
         if self._ws.state is not OPEN and (self._ws.state is not CONNECTING or self._has_ended):
             self._over()
@@ -226,20 +193,11 @@ class Socket(asyncio.Protocol):
             return None
         return self._ws.subprotocol or ""
 
-    def _refuse(self, status: http.HTTPStatus, problem: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def refuse(self, status: http.HTTPStatus, problem: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         """Answer the handshake by a problem, and close."""
         if self._is_over:
             return
-        body = msgspec.json.encode(problem)
-        fields = Headers(
-            {
-                "Content-Type": "application/problem+json",
-                "Content-Length": str(len(body)),
-                "Connection": "close",
-                **(headers or {}),
-            }
-        )
-        self._ws.send_response(Response(status.value, status.phrase, fields, body))
+        self._ws.send_response(problem_response(status, problem, headers))
         self._send_what_websockets_wants()
         self._hang_up()
 
@@ -310,13 +268,10 @@ class Socket(asyncio.Protocol):
             self._ws.send_close(code, reason)
             self._send_what_websockets_wants()
             self._start_close_timer()
+            self._over()
         elif self._ws.state is CONNECTING:
             self._hang_up()
-        self._over()
-
-    def abort(self) -> None:
-        """Cut without a word."""
-        self.transport.abort()
+        # Else websockets has begun to close while it parsed, and `_feed` ends it as soon as all that came is heard.
 
     def acked_bytes(self) -> int:
         """How many bytes the peer's kernel has taken so far; a rise proves that the peer is there."""

@@ -161,9 +161,19 @@ class Ear:
 
 
 class Tokens:
-    """Tokens are `tenant:user[:role][:seconds]`; `bad` is refused."""
+    """Tokens are `tenant:user[:role][:seconds]`; `bad` is refused. Each is looked at once `gate` is open."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.gate: asyncio.Event | None = None
+        self.error: Exception | None = None
 
     async def verify(self, token: str) -> Principal:
+        self.asked.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
         tenant, _, rest = token.partition(":")
         user, _, rest = rest.partition(":")
         role, _, ttl = rest.partition(":")
@@ -199,10 +209,11 @@ class Hub:
         self.bus = bus
         self.ear = bus.ear()
         self.methods = Methods()
+        self.tokens = Tokens()
         self.node = Node(
             log=log,
             subscriptions=self.ear,
-            verifier=Tokens(),
+            verifier=self.tokens,
             calls=self.methods,
             clock=clock,
             limits=limits,
