@@ -78,6 +78,8 @@ CREATE TABLE api_keys (
 );
 COMMENT ON TABLE api_keys IS 'Long-lived service credentials: shown once, kept hashed, revoked rather than deleted';
 COMMENT ON INDEX api_keys_pkey IS 'GET /api-keys, DELETE /api-keys/{id}';
+CREATE INDEX api_keys_by_creator ON api_keys (tenant_id, created_by) WHERE created_by IS NOT NULL;
+COMMENT ON INDEX api_keys_by_creator IS 'erasure of a user';
 CREATE UNIQUE INDEX api_keys_by_secret_hash ON api_keys (tenant_id, secret_hash);
 COMMENT ON INDEX api_keys_by_secret_hash IS 'who a key is';
 
@@ -113,12 +115,12 @@ CREATE TABLE audit_log (
     autovacuum_freeze_min_age = 0
 );
 COMMENT ON TABLE audit_log IS 'Who did what, append only: no role of the hub can update or delete it. Ids and names of fields, never content';
-COMMENT ON INDEX audit_log_pkey IS 'GET /audit newest first, by cursor';
+COMMENT ON INDEX audit_log_pkey IS 'one row of the trail';
 CREATE INDEX audit_log_by_time ON audit_log (tenant_id, at DESC, id DESC);
-COMMENT ON INDEX audit_log_by_time IS 'GET /audit?since=&until=';
-CREATE INDEX audit_log_by_entity ON audit_log (tenant_id, entity_type, entity_id, id DESC);
+COMMENT ON INDEX audit_log_by_time IS 'GET /audit newest first, of a span, by cursor';
+CREATE INDEX audit_log_by_entity ON audit_log (tenant_id, entity_type, entity_id, at DESC, id DESC);
 COMMENT ON INDEX audit_log_by_entity IS 'GET /audit?entity_type=&entity_id=';
-CREATE INDEX audit_log_by_actor ON audit_log (tenant_id, actor_id, id DESC);
+CREATE INDEX audit_log_by_actor ON audit_log (tenant_id, actor_id, at DESC, id DESC);
 COMMENT ON INDEX audit_log_by_actor IS 'GET /audit?actor_id=';
 
 CREATE FUNCTION hub_refuse_change() RETURNS trigger

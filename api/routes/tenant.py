@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -16,7 +17,7 @@ from hub.app.deps import Deps
 from hub.core.tenant import TenantSettings
 from hub.store.tenants import Deed, TrailAsked
 
-_TRAIL: Final = Cursors("audit", int)
+_TRAIL: Final = Cursors("audit", tuple[datetime, int])
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -59,7 +60,7 @@ async def read_trail(call: Call[Deps, None, TrailQuery]) -> Answer:
         offset=query.offset or 0,
     )
     page = await tenant.read_trail(call.deps, caller_of(call), asked, with_total="total" in query.include)
-    return Answer(200, _TRAIL.page(query, page.items, lambda deed: deed.id, total=page.total))
+    return Answer(200, _TRAIL.page(query, page.items, lambda deed: (deed.at, deed.id), total=page.total))
 
 
 TENANT: Final[list[Route]] = [read_settings, patch_settings, read_trail]

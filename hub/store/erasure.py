@@ -23,6 +23,10 @@ _LEAVE: Final = tuple(name for name in _SQL if name.startswith("leave_") and nam
 _EXPORT: Final = tuple(name for name in _SQL if name.startswith("export_"))
 
 
+ANSWERS_MAX: Final = 5000
+"""Kept answers looked through by one statement."""
+
+
 class LeftTask(msgspec.Struct, kw_only=True):
     """A task without the person who left it, as its events and answers show it."""
 
@@ -87,7 +91,20 @@ async def erase(tx: Tx, tenant_id: str, user_id: int, erased_seq: int) -> None:
     """
     for name in (*_ERASE, *_LEAVE):
         await tx.execute(_SQL[name], tenant_id, user_id)
+    await _blank_answers(tx, tenant_id, user_id)
     await tx.execute(_SQL["mark_erased"], tenant_id, user_id, erased_seq)
+
+
+async def _blank_answers(tx: Tx, tenant_id: str, user_id: int) -> None:
+    """Answers kept for other callers that tell of this user lose their content."""
+    last: tuple[int, str, str, str] | None = (-(2**63), "", "", "")
+    while last is not None:
+        rows = await tx.fetch(_SQL["find_answers"], tenant_id, user_id, *last, ANSWERS_MAX)
+        keys: list[tuple[int, str, str, str]] = [(row[0], row[1], row[2], row[3]) for row in rows]
+        for row, key in zip(rows, keys, strict=True):
+            if row["tells"]:
+                await tx.execute(_SQL["blank_answer"], tenant_id, *key)
+        last = keys[-1] if len(keys) == ANSWERS_MAX else None
 
 
 async def export(tx: Tx, tenant_id: str, user_id: int, count_max: int) -> dict[str, list[dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +14,9 @@ from hub.store.pool import Tx
 from hub.store.sql import queries
 
 _SQL: Final = queries("tenants")
+_FIRST: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+
 _settings: Final = msgspec.json.Decoder(TenantSettings).decode
 
 
@@ -35,7 +38,7 @@ class Deed(msgspec.Struct, kw_only=True):
 
 
 class TrailAsked(msgspec.Struct, kw_only=True, frozen=True):
-    """What the trail is asked for; None asks nothing. `after` is the last id of the page before."""
+    """What the trail is asked for; None asks nothing. `after` is the last row (at, id) of the page before."""
 
     actor_id: int | None = None
     action: str | None = None
@@ -43,7 +46,7 @@ class TrailAsked(msgspec.Struct, kw_only=True, frozen=True):
     entity_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    after: int | None = None
+    after: tuple[datetime, int] | None = None
     limit: int = 50
     offset: int = 0
 
@@ -77,14 +80,23 @@ async def mark_quiet_due(tx: Tx, tenant_id: str, user_ids: Sequence[int]) -> Non
 
 async def read_trail(tx: Tx, tenant_id: str, asked: TrailAsked) -> list[Deed]:
     """One page, newest first."""
-    rows = await tx.fetch(_SQL["read_trail"], tenant_id, *_filters(asked), asked.after, asked.limit, asked.offset)
+    at, last_id = asked.after or (_LAST, 0)
+    statement = _SQL[f"read_{_index_of(asked)}"]
+    rows = await tx.fetch(statement, tenant_id, *_filters(asked), at, last_id, asked.limit, asked.offset)
     return [Deed(**dict(row)) for row in rows]
 
 
 async def count_trail(tx: Tx, tenant_id: str, asked: TrailAsked) -> int:
     """How many there are on all pages."""
-    return await tx.fetchval(_SQL["count_trail"], tenant_id, *_filters(asked))
+    return await tx.fetchval(_SQL[f"count_{_index_of(asked)}"], tenant_id, *_filters(asked))
+
+
+def _index_of(asked: TrailAsked) -> str:
+    """The statement whose index finds the fewest rows."""
+    if asked.entity_type is not None and asked.entity_id is not None:
+        return "trail_of_entity"
+    return "trail" if asked.actor_id is None else "trail_of_actor"
 
 
 def _filters(asked: TrailAsked) -> tuple[Any, ...]:
-    return asked.actor_id, asked.action, asked.entity_type, asked.entity_id, asked.since, asked.until
+    return asked.since or _FIRST, asked.until or _LAST, asked.actor_id, asked.action, asked.entity_type, asked.entity_id

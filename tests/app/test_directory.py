@@ -278,9 +278,13 @@ async def test_the_trail_is_read_by_what_and_by_whom_in_pages(world: World, user
     assert every == [f"g{user}-2", f"g{user}-1", f"g{user}-0"]
     page = await tenant.read_trail(world.deps, admin, TrailAsked(actor_id=user, limit=1), with_total=True)
     assert (len(page.items), page.total) == (1, 3)
-    assert await trail(actor_id=user, after=page.items[0].id) == every[1:]
+    assert await trail(actor_id=user, after=(page.items[0].at, page.items[0].id)) == every[1:]
     assert await trail(actor_id=user, offset=2) == every[2:]
     assert await trail(entity_type="group", entity_id=f"g{user}-1") == [f"g{user}-1"]
+    assert await trail(entity_type="group", entity_id=f"g{user}-1", actor_id=user + 1) == []
+    assert await trail(entity_type="user", actor_id=user) == []
+    assert (await trail(action="group.update"))[:3] == every
+    assert (await trail(entity_id=f"g{user}-0")) == every[2:]
     assert await trail(actor_id=user, action="group.delete") == []
     assert await trail(actor_id=user, since=page.items[0].at) == every[:1]
     assert await trail(actor_id=user, until=page.items[0].at) == every[1:]

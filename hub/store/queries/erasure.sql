@@ -74,11 +74,19 @@ DELETE FROM broadcast_audience WHERE tenant_id = $1 AND user_id = $2;
 -- name: erase_keys
 DELETE FROM idempotency_keys WHERE tenant_id = $1 AND user_id = $2;
 
--- name: erase_answers
--- Answers kept for others that tell of this user: the key stays, so that nothing is done twice; its content goes.
+-- name: find_answers
+-- Kept answers, a page by their key after ($3 to $6), each with whether it tells of this user.
+SELECT k.user_id, k.method, k.path, k.key,
+    position(convert_to('"user_id":' || $2::bigint || ',', 'UTF8') IN k.answer) > 0
+    OR position(convert_to('"user_id":' || $2::bigint || '}', 'UTF8') IN k.answer) > 0 AS tells
+FROM idempotency_keys k
+WHERE k.tenant_id = $1 AND (k.user_id, k.method, k.path, k.key) > ($3, $4, $5, $6)
+ORDER BY k.user_id, k.method, k.path, k.key LIMIT $7;
+
+-- name: blank_answer
+-- The key stays, so that nothing is done twice; its content goes.
 UPDATE idempotency_keys SET answer = '{}'
-WHERE tenant_id = $1 AND (position(convert_to('"user_id":' || $2::bigint || ',', 'UTF8') IN answer) > 0
-                          OR position(convert_to('"user_id":' || $2::bigint || '}', 'UTF8') IN answer) > 0);
+WHERE tenant_id = $1 AND user_id = $2 AND method = $3 AND path = $4 AND key = $5 AND answer IS NOT NULL;
 
 -- name: leave_broadcasts
 UPDATE broadcasts SET created_by = NULL, created_by_key = coalesce(created_by_key, 0),

@@ -32,20 +32,51 @@ UPDATE notifications n SET due_at = clock_timestamp()
 WHERE n.tenant_id = $1 AND n.user_id = ANY($2::bigint[]) AND n.state = 'held' AND n.hold_reason = 'quiet';
 
 -- name: read_trail
--- Newest first. Null filters ask nothing; $8 is the last id of the page before, $10 the rows to leave out.
+-- Newest first, of a span of time, whose ends are given always, so that it is a span of the index. Other filters that
+-- are null ask nothing; ($8, $9) is the last one of the page before, $11 the rows to leave out. What has an index of its own has a statement of its own below.
 SELECT a.id, a.at, a.actor_id, p.display_name AS actor_name, a.actor_key_id, a.actor_role, a.action, a.entity_type,
     a.entity_id, a.changes, a.request_id, a.address
-FROM audit_log a LEFT JOIN people p ON p.tenant_id = a.tenant_id AND p.user_id = a.actor_id
-WHERE a.tenant_id = $1
-  AND ($2::bigint IS NULL OR a.actor_id = $2) AND ($3::text IS NULL OR a.action = $3)
-  AND ($4::text IS NULL OR a.entity_type = $4) AND ($5::text IS NULL OR a.entity_id = $5)
-  AND ($6::timestamptz IS NULL OR a.at >= $6) AND ($7::timestamptz IS NULL OR a.at < $7)
-  AND ($8::bigint IS NULL OR a.id < $8)
-ORDER BY a.id DESC LIMIT $9 OFFSET $10;
+FROM audit_log a LEFT JOIN people p ON p.tenant_id = $1 AND p.user_id = a.actor_id
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND ($4::bigint IS NULL OR a.actor_id = $4) AND ($5::text IS NULL OR a.action = $5)
+  AND ($6::text IS NULL OR a.entity_type = $6) AND ($7::text IS NULL OR a.entity_id = $7)
+  AND (a.at, a.id) < ($8::timestamptz, $9::bigint)
+ORDER BY a.at DESC, a.id DESC LIMIT $10 OFFSET $11;
 
 -- name: count_trail
 SELECT count(*)::int FROM audit_log a
-WHERE a.tenant_id = $1
-  AND ($2::bigint IS NULL OR a.actor_id = $2) AND ($3::text IS NULL OR a.action = $3)
-  AND ($4::text IS NULL OR a.entity_type = $4) AND ($5::text IS NULL OR a.entity_id = $5)
-  AND ($6::timestamptz IS NULL OR a.at >= $6) AND ($7::timestamptz IS NULL OR a.at < $7);
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND ($4::bigint IS NULL OR a.actor_id = $4) AND ($5::text IS NULL OR a.action = $5)
+  AND ($6::text IS NULL OR a.entity_type = $6) AND ($7::text IS NULL OR a.entity_id = $7);
+
+-- name: read_trail_of_actor
+SELECT a.id, a.at, a.actor_id, p.display_name AS actor_name, a.actor_key_id, a.actor_role, a.action, a.entity_type,
+    a.entity_id, a.changes, a.request_id, a.address
+FROM audit_log a LEFT JOIN people p ON p.tenant_id = $1 AND p.user_id = a.actor_id
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND a.actor_id = $4::bigint AND ($5::text IS NULL OR a.action = $5)
+  AND ($6::text IS NULL OR a.entity_type = $6) AND ($7::text IS NULL OR a.entity_id = $7)
+  AND (a.at, a.id) < ($8::timestamptz, $9::bigint)
+ORDER BY a.at DESC, a.id DESC LIMIT $10 OFFSET $11;
+
+-- name: count_trail_of_actor
+SELECT count(*)::int FROM audit_log a
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND a.actor_id = $4::bigint AND ($5::text IS NULL OR a.action = $5)
+  AND ($6::text IS NULL OR a.entity_type = $6) AND ($7::text IS NULL OR a.entity_id = $7);
+
+-- name: read_trail_of_entity
+SELECT a.id, a.at, a.actor_id, p.display_name AS actor_name, a.actor_key_id, a.actor_role, a.action, a.entity_type,
+    a.entity_id, a.changes, a.request_id, a.address
+FROM audit_log a LEFT JOIN people p ON p.tenant_id = $1 AND p.user_id = a.actor_id
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND ($4::bigint IS NULL OR a.actor_id = $4) AND ($5::text IS NULL OR a.action = $5)
+  AND a.entity_type = $6::text AND a.entity_id = $7::text
+  AND (a.at, a.id) < ($8::timestamptz, $9::bigint)
+ORDER BY a.at DESC, a.id DESC LIMIT $10 OFFSET $11;
+
+-- name: count_trail_of_entity
+SELECT count(*)::int FROM audit_log a
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND ($4::bigint IS NULL OR a.actor_id = $4) AND ($5::text IS NULL OR a.action = $5)
+  AND a.entity_type = $6::text AND a.entity_id = $7::text;
