@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta
 
-from hub.app import own
+from hub.app import own, task_scopes
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Invalid, NotFound
@@ -43,6 +43,10 @@ class UpTo(msgspec.Struct):
 class Several(msgspec.Struct):
     ids: Annotated[list[Id], Meta(min_length=1, max_length=ACTIONS_MAX)]
     action: Action
+
+
+class Watched(msgspec.Struct):
+    scope: task_scopes.Scope
 
 
 Call = Callable[[Deps, Caller, dict[str, Any]], Awaitable[Any]]
@@ -115,6 +119,10 @@ async def _seen(deps: Deps, caller: Caller, params: dict[str, Any]) -> Swept | N
     return (await own.sweep(deps, caller, "seen", read_params(UpTo, params).before)).result
 
 
+async def _watch_tasks(deps: Deps, caller: Caller, params: dict[str, Any]) -> task_scopes.Scoped:
+    return await task_scopes.scope_of(deps, caller, read_params(Watched, params).scope)
+
+
 _CALLS: Final[dict[str, Call]] = {
     "notifications.read": _on_one("read"),
     "notifications.unread": _on_one("unread"),
@@ -126,4 +134,5 @@ _CALLS: Final[dict[str, Call]] = {
     "notifications.actions": _actions,
     "notifications.read_all": _read_all,
     "notifications.seen": _seen,
+    "tasks.subscribe": _watch_tasks,
 }
