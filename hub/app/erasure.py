@@ -15,8 +15,11 @@ from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.directory import require
 from hub.app.unit import Outcome, Unit, perform
-from hub.core.changes import ERASED, TASK_UPDATED
+from hub.core.changes import ERASED
 from hub.core.counts import Counts
+from hub.core.task_changes import UPDATED as TASK_UPDATED
+from hub.core.task_changes import BoardChange
+from hub.core.topics import tasks_topic
 from hub.store import erasure
 
 TASKS_MAX: Final = 50
@@ -69,7 +72,13 @@ async def _leave_tasks(unit: Unit, user_id: int) -> int:
     people = await erasure.read_people_on(unit.tx, unit.tenant_id, user_id, task_ids)
     await unit.lock({one for on_it in people.values() for one in on_it})
     facts = await unit.read_facts()
-    for task in await erasure.leave_tasks(unit.tx, unit.tenant_id, user_id, task_ids):
+    tasks = await erasure.leave_tasks(unit.tx, unit.tenant_id, user_id, task_ids)
+    board = [
+        BoardChange(task.id, task.version, task.status, task.assigned_to, (task.group,), task.assigned_to is None)
+        for task in tasks
+    ]
+    unit.said.append((tasks_topic(unit.tenant_id), msgspec.msgpack.encode(board)))
+    for task in tasks:
         for one in people[task.id]:
             unit.changes.inboxes[one].append(TASK_UPDATED, task.priority, facts.now, task)
     unit.audit("task.leave", "user", user_id, ids=task_ids)

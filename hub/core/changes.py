@@ -27,7 +27,6 @@ CLEANED: Final = "notifications.cleaned"
 QUIET_ENDED: Final = "quiet_hours.ended"
 PREFERENCES: Final = "preferences.updated"
 ERASED: Final = "inbox.erased"
-TASK_UPDATED: Final = "task.updated"
 
 
 class Inbox:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.core.priority import Priority
+from hub.core.task import Task
 from hub.store.pool import Tx
 from hub.store.sql import queries
 
@@ -25,34 +25,6 @@ _EXPORT: Final = tuple(name for name in _SQL if name.startswith("export_"))
 
 ANSWERS_MAX: Final = 5000
 """Kept answers looked through by one statement."""
-
-
-class LeftTask(msgspec.Struct, kw_only=True):
-    """A task without the person who left it, as its events and answers show it."""
-
-    id: int
-    tenant_id: str
-    assigned_to: int | None
-    created_by: int | None
-    lead_id: int | None
-    parent_task_id: int | None
-    title: str
-    description: str | None
-    priority: Priority
-    group: str | None
-    status: str
-    task_type: str | None
-    due_date: datetime | None
-    scheduled_at: datetime | None
-    completed_at: datetime | None
-    cancelled_at: datetime | None
-    progress_percentage: int
-    estimated_duration_min: int | None
-    actual_duration_min: int | None
-    tags: list[str]
-    version: int
-    created_at: datetime
-    updated_at: datetime
 
 
 async def lock_tasks_of(tx: Tx, tenant_id: str, user_id: int, count_max: int) -> list[int]:
@@ -68,10 +40,10 @@ async def read_people_on(tx: Tx, tenant_id: str, user_id: int, task_ids: Sequenc
     return found
 
 
-async def leave_tasks(tx: Tx, tenant_id: str, user_id: int, task_ids: Sequence[int]) -> list[LeftTask]:
+async def leave_tasks(tx: Tx, tenant_id: str, user_id: int, task_ids: Sequence[int]) -> list[Task]:
     """Take the user off these locked tasks, whatever they were on them."""
     rows = await tx.fetch(_SQL["leave_tasks"], tenant_id, user_id, list(task_ids))
-    return sorted((msgspec.json.decode(row[0], type=LeftTask) for row in rows), key=lambda task: task.id)
+    return sorted((msgspec.json.decode(row[0], type=Task) for row in rows), key=lambda task: task.id)
 
 
 async def find_told_by(tx: Tx, tenant_id: str, user_id: int, after: int, count_max: int) -> list[int]:

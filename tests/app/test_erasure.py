@@ -11,6 +11,8 @@ from hub.app.contacts import Contacts
 from hub.app.create import create
 from hub.app.errors import Forbidden
 from hub.core.counts import Counts
+from hub.core.task_changes import BoardChange
+from hub.core.topics import tasks_topic
 from hub.store.directory import Person
 from tests.app.test_broadcasts import Dying
 from tests.app.world import TENANT, World, draft, once
@@ -124,6 +126,13 @@ async def test_no_table_keeps_a_trace_but_ids(world: World, owner: asyncpg.Conne
     assert [tuple(row) for row in rows] == [(801, 5, None, 2), (802, None, 5, 2), (803, 5, 5, 2)]
     assert await world.kinds(5, after=other) == ["task.updated"] * 3
     assert [event["data"]["assigned_to"] for event in await world.events(5, after=other)] == [5, None, 5]
+    watched = [payload for topic, payload in world.broker.messages if topic == tasks_topic(TENANT)]
+    changes = msgspec.msgpack.decode(watched[-1], type=list[BoardChange])
+    assert [(one.id, one.assigned_to, one.was_free) for one in changes] == [
+        (801, 5, False),
+        (802, None, True),
+        (803, 5, False),
+    ]
     trail = await world.sql("SELECT count(*) FROM audit_log WHERE action = 'user.erase' AND entity_id = $1", str(USER))
     assert trail[0][0] == 1
 
