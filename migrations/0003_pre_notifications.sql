@@ -158,6 +158,7 @@ CREATE TABLE notification_delivery (
     status text NOT NULL,
     reason text,
     not_before timestamptz,
+    has_waited boolean NOT NULL DEFAULT false,
     attempts smallint NOT NULL DEFAULT 0,
     next_attempt_at timestamptz,
     last_error text,
@@ -180,7 +181,7 @@ CREATE TABLE notification_delivery (
     fillfactor = 85,
     autovacuum_vacuum_scale_factor = 0.02
 );
-COMMENT ON TABLE notification_delivery IS 'What becomes of one notification on one channel: planned in the transaction of its write. reason: the rule that decided';
+COMMENT ON TABLE notification_delivery IS 'What becomes of one notification on one channel: planned in the transaction of its write. reason: the rule that decided; has_waited: a batch''s wait is behind it, and it waits for no other';
 COMMENT ON INDEX notification_delivery_pkey IS 'one attempt''s outcome';
 COMMENT ON INDEX notification_delivery_one_a_channel IS 'GET /notifications/{id}/delivery; what reading a notification cancels; the foreign key';
 CREATE INDEX notification_delivery_due ON notification_delivery (channel, coalesce(next_attempt_at, not_before, created_at), tenant_id, id)

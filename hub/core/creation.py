@@ -162,7 +162,9 @@ def _outside(changes: Changes, notification_id: int, draft: Draft, recipient: Re
             yield delivery_of(notification_id, draft.user_id, channel, verdict)
 
 
-def delivery_of(notification_id: int, user_id: int, channel: Channel, verdict: Verdict) -> Delivery:
+def delivery_of(
+    notification_id: int, user_id: int, channel: Channel, verdict: Verdict, *, has_waited: bool = False
+) -> Delivery:
     """The row of an outside channel after a verdict."""
     return Delivery(
         notification_id=notification_id,
@@ -171,4 +173,5 @@ def delivery_of(notification_id: int, user_id: int, channel: Channel, verdict: V
         status=_STATUS[verdict.action],
         reason=None if verdict.action == "send" else verdict.rule,
         not_before=verdict.until if verdict.action == "hold" else None,
+        has_waited=has_waited,
     )

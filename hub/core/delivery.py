@@ -23,7 +23,10 @@ READ_CANCELS: Final[tuple[Channel, ...]] = ("email", "sms")
 
 
 class Delivery(msgspec.Struct, kw_only=True):
-    """A delivery to plan. `reason` is the rule that decided; `not_before` the end of a hold, null = without end."""
+    """A delivery to plan. `reason` is the rule that decided; `not_before` the end of a hold, null = without end.
+
+    `has_waited`: a batch's wait is behind it, whatever holds it since: it waits for no other.
+    """
 
     notification_id: int
     user_id: int
@@ -32,16 +35,18 @@ class Delivery(msgspec.Struct, kw_only=True):
     reason: str | None = None
     not_before: datetime | None = None
     sent_at: datetime | None = None
+    has_waited: bool = False
 
 
 class Pending(msgspec.Struct, kw_only=True):
-    """A delivery to the outside that has not been handed over."""
+    """A delivery to the outside that has not been handed over; the fields are those of `Delivery`."""
 
     notification_id: int
     channel: Channel
     status: Status
     reason: str | None = None
     not_before: datetime | None = None
+    has_waited: bool = False
 
 
 def in_app(row: Row, reason: str | None, now: datetime) -> Delivery:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from hub.core.changes import DELETED, QUIET_ENDED, UPDATED, Changes
 from hub.core.creation import Collapsing, delivery_of, hold_of, subject_of
-from hub.core.delivery import Pending
+from hub.core.delivery import Delivery, Pending
 from hub.core.event import CREATED
 from hub.core.notification import Row, is_known
 from hub.core.preferences import Preferences
@@ -112,12 +112,19 @@ def plan_deliveries(
     """Ask again for the outside deliveries of one user's notifications that have not been handed over."""
     for delivery in pending:
         row = rows[delivery.notification_id]
-        subject = subject_of(row, delivery.channel, waited=has_waited(delivery, changes))
-        after = delivery_of(row.id, row.user_id, delivery.channel, judge(subject, preferences, changes.now))
-        if (after.status, after.reason, after.not_before) != (delivery.status, delivery.reason, delivery.not_before):
+        waited = has_waited(delivery, changes)
+        verdict = judge(subject_of(row, delivery.channel, waited=waited), preferences, changes.now)
+        after = delivery_of(row.id, row.user_id, delivery.channel, verdict, has_waited=waited)
+        if _plan_of(after) != _plan_of(delivery):
             changes.delivery_changes.append(after)
 
 
 def has_waited(delivery: Pending, changes: Changes) -> bool:
     """True where it has been through a batch's wait: it does not wait for another."""
-    return delivery.reason == "batch" and delivery.not_before is not None and delivery.not_before <= changes.now
+    # The reason alone would forget it as soon as quiet hours hold it again.
+    over = delivery.reason == "batch" and delivery.not_before is not None and delivery.not_before <= changes.now
+    return delivery.has_waited or over
+
+
+def _plan_of(delivery: Delivery | Pending) -> tuple[object, ...]:
+    return delivery.status, delivery.reason, delivery.not_before, delivery.has_waited

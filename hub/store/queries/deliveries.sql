@@ -1,13 +1,13 @@
 -- name: read_pending
 -- What of these notifications has not been handed over to the outside.
-SELECT notification_id, channel, status, reason, not_before FROM notification_delivery
+SELECT notification_id, channel, status, reason, not_before, has_waited FROM notification_delivery
 WHERE tenant_id = $1 AND notification_id = ANY($2::bigint[]) AND status IN ('planned', 'held') AND channel <> 'in_app';
 
 -- name: read_pending_of_user
 -- The same for all of one user's, oldest first, with the notification that each is of.
 SELECT to_json(n)::text AS notification,
     json_agg(json_build_object('notification_id', d.notification_id, 'channel', d.channel, 'status', d.status,
-        'reason', d.reason, 'not_before', d.not_before))::text AS pending
+        'reason', d.reason, 'not_before', d.not_before, 'has_waited', d.has_waited))::text AS pending
 FROM notification_delivery d JOIN notifications n ON n.tenant_id = d.tenant_id AND n.id = d.notification_id
 WHERE d.tenant_id = $1 AND d.user_id = $2 AND d.status IN ('planned', 'held') AND d.channel <> 'in_app'
 GROUP BY n.tenant_id, n.id ORDER BY n.id LIMIT $3;

@@ -36,10 +36,11 @@ WITH changed AS (
 ),
 delivered AS (
     UPDATE notification_delivery d
-    SET status = c.status, reason = c.reason, not_before = c.not_before,
+    SET status = c.status, reason = c.reason, not_before = c.not_before, has_waited = c.has_waited,
         sent_at = coalesce(c.sent_at, d.sent_at), updated_at = $7
     FROM jsonb_to_recordset($3::text::jsonb) AS c (
-        notification_id bigint, channel text, status text, reason text, not_before timestamptz, sent_at timestamptz)
+        notification_id bigint, channel text, status text, reason text, not_before timestamptz, sent_at timestamptz,
+        has_waited boolean)
     WHERE d.tenant_id = $1 AND d.notification_id = ANY($8::bigint[])
       AND d.notification_id = c.notification_id AND d.channel = c.channel
       -- Cancelled below by the same change: one statement may update a row but once.
