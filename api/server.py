@@ -17,9 +17,11 @@ from prometheus_client import CollectorRegistry
 
 from api.app import BASE, build_app
 from api.dispatch import Dispatcher, Limits
+from api.documents import document_pages
 from api.figures import RoomCollector
 from api.health import Readiness, health_routes
 from api.metrics import RequestMetrics, metrics_route
+from api.openapi import openapi_document
 from api.routes import api_routes
 from api.wiring import GatewayCalls, GatewayVerifier
 from hub import clock
@@ -206,14 +208,16 @@ class HubServer:
         )
         # Where only this machine can ask, figures are no secret; elsewhere they need a token of an operator.
         roles = None if is_loopback(settings.host) and not settings.trusted_proxies else ("admin", "service")
+        mounts = {"": [*health_routes(self), metrics_route(registry, roles=roles)], BASE: api_routes()}
         return build_app(
-            {"": [*health_routes(self), metrics_route(registry, roles=roles)], BASE: api_routes()},
+            mounts,
             deps,
             authenticator=verifier,
             clock=clock,
             metrics=RequestMetrics(registry),
             limits=Limits(request_bytes_max=settings.request_bytes_max, bulk_bytes_max=settings.bulk_bytes_max),
             allowed_origins=settings.allowed_origins,
+            pages=document_pages(openapi_document(mounts)),
         )
 
     async def _migrate(self) -> None:

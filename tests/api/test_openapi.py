@@ -1,0 +1,120 @@
+"""The document says what the declarations say, of every route, and opens without a network."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from api.app import BASE
+from api.documents import document_pages, page_of
+from api.openapi import openapi_document
+from api.routes import api_routes
+from tests.api.toy import ROUTES, running
+
+DOCUMENT = openapi_document({BASE: api_routes()})
+TOY = openapi_document({BASE: ROUTES})
+
+
+def every(value: Any):
+    yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from every(one)
+
+
+def operations(document: dict[str, Any]):
+    for path, methods in document["paths"].items():
+        for method, one in methods.items():
+            yield path, method, one
+
+
+def test_every_declared_route_is_there_and_no_other() -> None:
+    assert {(m.upper(), p) for p, m, _ in operations(DOCUMENT)} == {(r.method, BASE + r.path) for r in api_routes()}
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = {one["$ref"] for one in every(DOCUMENT) if isinstance(one, dict) and "$ref" in one}
+    assert references
+    for reference in references:
+        at: Any = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            at = at[part]
+
+
+def test_operations_have_names_of_their_own() -> None:
+    names = [one["operationId"] for _, _, one in operations(DOCUMENT)]
+    assert len(names) == len(set(names))
+
+
+def test_the_parameters_of_each_path_are_described() -> None:
+    for path, _, one in operations(DOCUMENT):
+        described = {each["name"] for each in one.get("parameters", []) if each["in"] == "path"}
+        assert described == set(re.findall(r"\{(\w+)\}", path)), path
+
+
+def test_every_answer_that_a_route_may_give_is_described() -> None:
+    for route in api_routes():
+        described = DOCUMENT["paths"][BASE + route.path][route.method.lower()]["responses"]
+        assert {int(status) for status in described} == {*route.responses, *route.problem_statuses}
+
+
+def test_who_may_call_is_told() -> None:
+    delete = TOY["paths"][f"{BASE}/things/{{id}}"]["delete"]
+    assert delete["x-roles"] == ["admin"]
+    assert delete["security"] == [{"bearer": []}]
+    assert TOY["paths"][f"{BASE}/dressed"]["get"]["security"] == []
+
+
+def test_limits_and_defaults_are_those_of_the_structs() -> None:
+    parameters = TOY["paths"][f"{BASE}/things"]["get"]["parameters"]
+    limit = next(one for one in parameters if one["name"] == "limit")["schema"]
+    assert limit == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+    thing = TOY["components"]["schemas"]["Thing"]
+    assert thing["properties"]["title"]["maxLength"] == 200
+    assert thing["required"] == ["title", "owner"]
+    assert thing["additionalProperties"] is False
+    assert thing["properties"]["created_at"] == {"readOnly": True}
+
+
+def test_a_merge_patch_requires_nothing() -> None:
+    body = TOY["paths"][f"{BASE}/things/{{id}}"]["patch"]["requestBody"]
+    schema = body["content"]["application/merge-patch+json"]["schema"]
+    assert "required" not in schema
+    assert schema["properties"]["title"] == {}
+
+
+def test_a_repeated_post_is_told_of_its_key() -> None:
+    create = TOY["paths"][f"{BASE}/things"]["post"]
+    assert "Idempotency-Key" in [one["name"] for one in create["parameters"]]
+    assert "Retry-After" in create["responses"]["429"]["headers"]
+
+
+def test_the_page_takes_nothing_from_elsewhere() -> None:
+    page = page_of(DOCUMENT)
+    assert not re.search(r"<(script|link|img|iframe)|url\(|@import", page.split("</style>")[0])
+    assert not re.search(r"(src|href)=\"(https?:)?//", page)
+    assert "<script" not in page
+
+
+def test_words_cannot_become_markup() -> None:
+    document = openapi_document({BASE: ROUTES})
+    document["info"]["title"] = "<script>alert(1)</script>"
+    assert "<script" not in page_of(document)
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_both_are_served_and_known_again_by_their_tag(path: str) -> None:
+    async with running(pages=document_pages(DOCUMENT)) as toy:
+        first = await toy.client.get(path)
+        again = await toy.client.get(path, headers={"if-none-match": first.headers["etag"]})
+        other = await toy.client.get(path, headers={"if-none-match": '"other"'})
+    assert (first.status_code, again.status_code, other.status_code) == (200, 304, 200)
+    assert again.content == b""
+
+
+async def test_the_page_s_policy_allows_its_own_style_alone() -> None:
+    async with running(pages=document_pages(DOCUMENT)) as toy:
+        policy = (await toy.client.get("/docs")).headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
