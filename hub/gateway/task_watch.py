@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from hub.core.task_changes import BoardChange
+from hub.core.task_news import BoardChange
 from hub.core.topics import tasks_topic
 
 if TYPE_CHECKING:

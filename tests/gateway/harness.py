@@ -124,11 +124,16 @@ class Bus:
 
 
 class Ear:
-    """`Subscriptions` of one node."""
+    """`Subscriptions` of one node. A subscription holds once `gate` is open, or fails by `error`."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self.topics: set[str] = set()
+        self.subscribed: list[str] = []
+        self.told: list[tuple[str, bytes]] = []
+        self.gate: asyncio.Event | None = None
+        self.error: Exception | None = None
+        self._wishes: dict[str, int] = {}
         self.is_connected = True
         self._on_message: Callable[[str, bytes], None] | None = None
         self._on_connection: Callable[[bool], None] | None = None
@@ -137,12 +142,21 @@ class Ear:
         self._on_message, self._on_connection = on_message, on_connection
 
     async def subscribe(self, topic: str) -> None:
-        self.topics.add(topic)
+        self.subscribed.append(topic)
+        wish = self._wishes[topic] = self._wishes.get(topic, 0) + 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        if self._wishes[topic] == wish:
+            self.topics.add(topic)
 
     async def unsubscribe(self, topic: str) -> None:
+        self._wishes[topic] = self._wishes.get(topic, 0) + 1
         self.topics.discard(topic)
 
     async def publish(self, topic: str, payload: bytes) -> bool:
+        self.told.append((topic, payload))
         if self.is_connected:
             self._bus.say(topic, payload)
         return self.is_connected
@@ -254,6 +268,38 @@ class Hub:
             await ticker
             await server.shutdown()
             await self.node.stop()
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 5) -> None:
+    """Return once the condition holds; every turn of the loop it is asked."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class Gate:
+    """Holds up reads of the log of one kind (`state`, `after`, `critical`, `sweep`); `waiting` counts those held."""
+
+    def __init__(self, log: MemoryLog, what: str) -> None:
+        self._what = what
+        self._signal = asyncio.Event()
+        self.waiting = 0
+        self.waiting_most = 0
+        log.before_read = self._hold
+
+    def _hold(self, what: str) -> Any:
+        return self._wait() if what == self._what else None
+
+    async def _wait(self) -> None:
+        self.waiting += 1
+        self.waiting_most = max(self.waiting_most, self.waiting)
+        try:
+            await self._signal.wait()
+        finally:
+            self.waiting -= 1
+
+    def open(self) -> None:
+        self._signal.set()
 
 
 class Device:

@@ -14,14 +14,7 @@ from websockets.exceptions import InvalidStatus
 from hub.core.frames import MSGPACK
 from hub.gateway.limits import GatewayLimits
 from hub.gateway.socket import Socket
-from tests.gateway.harness import Hub, device
-
-
-async def until(condition, within_s: float = 5) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0)
-
+from tests.gateway.harness import Hub, device, until
 
 # -- connecting --------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from hub.core.principal import Principal
-from hub.core.task_changes import BoardChange
+from hub.core.task_news import BoardChange
 from hub.core.topics import tasks_topic
 from hub.gateway import task_watch
 from hub.gateway.ports import CallFailed
