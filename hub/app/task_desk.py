@@ -17,7 +17,8 @@ from hub.app.unit import Unit
 from hub.core.creation import Collapsing, plan_creation
 from hub.core.principal import Role
 from hub.core.task import OPEN, IllegalMove, TaskRow, assignees_of, moved
-from hub.core.task_changes import Held, TaskChanges
+from hub.core.task_changes import TaskChanges
+from hub.core.task_news import Held
 from hub.core.topics import tasks_topic
 from hub.store import tasks
 from hub.store.pool import Tx

@@ -11,7 +11,8 @@ from hub.app.due import clock_of
 from hub.app.task_desk import settle
 from hub.app.unit import Unit, perform
 from hub.core.task import OPEN, is_late, next_wake, overdue
-from hub.core.task_changes import Held, TaskChanges
+from hub.core.task_changes import TaskChanges
+from hub.core.task_news import Held
 from hub.store import tasks
 
 

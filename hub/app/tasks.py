@@ -35,7 +35,8 @@ from hub.core.task import (
     shown,
     written,
 )
-from hub.core.task_changes import Held, TaskChanges
+from hub.core.task_changes import TaskChanges
+from hub.core.task_news import Held
 from hub.store import tasks
 
 BULK_MAX: Final = 1000

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from hub.core.notification import Draft
 from hub.core.notification import Kind as NotificationKind
 from hub.core.principal import Principal
-from hub.core.priority import Priority
 from hub.core.task import (
     Assignment,
     AssignmentRole,
@@ -27,10 +26,10 @@ from hub.core.task import (
     TaskRow,
     assignees_of,
     next_wake,
-    people_of,
     plans_anew,
     shown,
 )
+from hub.core.task_news import Assigned, BoardChange, Held, History, Telling
 
 CREATED: Final = "task.created"
 UPDATED: Final = "task.updated"
@@ -53,56 +52,6 @@ _SHOWN: Final = Task.__struct_fields__
 Step = Literal["accept", "decline", "complete"]
 _INSTANTS: Final[dict[Step, str]] = {"accept": "accepted_at", "decline": "declined_at", "complete": "completed_at"}
 _SAID: Final[dict[Step, str]] = {"accept": "Accepted", "decline": "Declined", "complete": "Done"}
-
-
-class Held(msgspec.Struct):
-    """A task under its lock, with everyone who is assigned to it, by user."""
-
-    row: TaskRow
-    assignments: dict[int, Assignment]
-
-    @property
-    def people(self) -> set[int]:
-        return people_of(self.row, self.assignments.values())
-
-
-class Assigned(Assignment, kw_only=True):
-    """The data of `task.assigned`: with the task, for those who did not have it."""
-
-    task: Task
-
-
-class Telling(msgspec.Struct, frozen=True):
-    """One event, for each of these people. `data` is JSON, encoded once for all of them."""
-
-    user_ids: frozenset[int]
-    kind: str
-    priority: Priority
-    data: msgspec.Raw
-
-
-class History(msgspec.Struct, frozen=True):
-    """One entry: fields by name, each with what it was and what it is."""
-
-    task_id: int
-    action: str
-    version: int
-    changes: dict[str, Any]
-
-
-class BoardChange(msgspec.Struct, frozen=True, array_like=True):
-    """What those hear who watch more than their own tasks.
-
-    `groups` are those that it belonged to before and after, None for no group. `was_free`: nobody was assigned to
-    it before the change, or nobody is after it.
-    """
-
-    id: int
-    version: int
-    status: str
-    assigned_to: int | None
-    groups: tuple[str | None, ...]
-    was_free: bool
 
 
 _encode = msgspec.json.Encoder().encode

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from hub.core.task import Assignment, AssignmentRole, Comment, TaskRow
-from hub.core.task_changes import Held, TaskChanges
+from hub.core.task_changes import TaskChanges
+from hub.core.task_news import Held
 from hub.store.pool import Tx
 from hub.store.sql import queries
 
