@@ -385,3 +385,35 @@ async def test_figures_and_history(world: World, user: int):
     assert page.items[0].changes["title"] == ["A task", "Another"]
     with pytest.raises(AppError):
         await task_views.read_figures(world.deps, caller, user + 1)
+
+
+async def test_a_subtask_that_comes_while_its_parent_is_completed_is_before_or_after_it(world: World, user: int):
+    caller = world.caller(user)
+    for _ in range(8):
+        parent = (await make(world, caller)).id
+        results = await asyncio.gather(
+            move(world, caller, parent, "completed"),
+            make(world, caller, parent_task_id=parent),
+            return_exceptions=True,
+        )
+        assert not isinstance(results[1], BaseException)
+        assert isinstance(results[0], Task | Conflict)
+        rows = await world.sql("SELECT t.status, t.completed_at, s.created_at FROM tasks t, tasks s"
+                               " WHERE t.id = $1 AND s.parent_task_id = t.id", parent)  # fmt: skip
+        # Where it was completed all the same, the subtask came afterwards.
+        assert rows[0]["status"] == "pending" or rows[0]["completed_at"] <= rows[0]["created_at"]
+
+
+async def test_many_who_hand_over_each_other_s_tasks_never_deadlock(world: World, user: int):
+    boss = world.caller(user, "supervisor")
+    made = [(await make(world, boss, assigned_to=user + n % 3)).id for n in range(6)]
+    batches = [
+        write(
+            world, boss, *[changing(task_id, assigned_to=user + (n + place) % 4) for place, task_id in enumerate(order)]
+        )
+        for n in range(10)
+        for order in (made, made[::-1])
+    ]
+    await asyncio.gather(*batches)
+    for person in range(user, user + 4):
+        await world.check_log(person)
