@@ -22,8 +22,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hub.templates.grammar import FILTERS, LOOP, SOURCE_CHARACTERS_MAX, TESTS, Refused, check, cost_of
 
-STEPS_MAX: Final = 20_000
-"""Evaluations of nodes in loops. At some microseconds each, some tens of milliseconds."""
+STEPS_MAX: Final = 5_000
+"""Evaluations of nodes in loops: some hundred lines of a list. Usually a microsecond each; the worst that was found
+(filters on the largest variable, as often as it goes) took a third of a second, so render in a thread."""
 
 VARIABLES_BYTES_MAX: Final = 16 * 1024
 """As the `data` of a notification; it bounds what one evaluation can cost."""
