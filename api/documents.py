@@ -1,4 +1,4 @@
-"""The OpenAPI document as it is served: JSON for programs, one page for readers.
+"""The documents of REST and of the socket as they are served: JSON for programs, one page for readers.
 
 The page is made here, complete in itself: no script, and nothing from elsewhere, so
 that it opens without a network and under a policy that allows only its own style.
@@ -33,9 +33,10 @@ _POLICY: Final = (
 )
 
 
-def document_pages(document: dict[str, Any]) -> list[Page]:
-    """`/openapi.json` and `/docs`, rendered once; both answer 304 to the ETag that they gave."""
+def document_pages(document: dict[str, Any], live: dict[str, Any]) -> list[Page]:
+    """`/openapi.json`, `/docs`, and `/asyncapi.json` of `live`, rendered once; each answers 304 to the ETag it gave."""
     return [
+        _page("/asyncapi.json", msgspec.json.encode(live), "application/json", {}),
         _page("/openapi.json", msgspec.json.encode(document), "application/json", {}),
         _page("/docs", page_of(document).encode(), "text/html; charset=utf-8", {"content-security-policy": _POLICY}),
     ]
@@ -69,7 +70,8 @@ def page_of(document: dict[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{_STYLE}</style></head>'
         f"<body><h1>{title} {escape(document['info']['version'])}</h1>"
-        f'<p>The same for programs: <a href="openapi.json">openapi.json</a></p>'
+        f'<p>The same for programs: <a href="openapi.json">openapi.json</a>;'
+        f' of the socket: <a href="asyncapi.json">asyncapi.json</a></p>'
         f"<h2>Calls</h2>{''.join(sections)}<h2>Types</h2>{schemas}</body></html>"
     )
 

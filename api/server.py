@@ -16,6 +16,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from api.app import BASE, build_app
+from api.asyncapi import asyncapi_document
 from api.dispatch import Dispatcher, Limits
 from api.documents import document_pages
 from api.figures import RoomCollector
@@ -217,7 +218,7 @@ class HubServer:
             metrics=RequestMetrics(registry),
             limits=Limits(request_bytes_max=settings.request_bytes_max, bulk_bytes_max=settings.bulk_bytes_max),
             allowed_origins=settings.allowed_origins,
-            pages=document_pages(openapi_document(mounts)),
+            pages=document_pages(openapi_document(mounts), asyncapi_document()),
         )
 
     async def _migrate(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.app import BASE
+from api.asyncapi import asyncapi_document
 from api.documents import document_pages, page_of
 from api.openapi import openapi_document
 from api.routes import api_routes
@@ -103,9 +104,9 @@ def test_words_cannot_become_markup() -> None:
     assert "<script" not in page_of(document)
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-async def test_both_are_served_and_known_again_by_their_tag(path: str) -> None:
-    async with running(pages=document_pages(DOCUMENT)) as toy:
+@pytest.mark.parametrize("path", ["/openapi.json", "/asyncapi.json", "/docs"])
+async def test_each_is_served_and_known_again_by_their_tag(path: str) -> None:
+    async with running(pages=document_pages(DOCUMENT, asyncapi_document())) as toy:
         first = await toy.client.get(path)
         again = await toy.client.get(path, headers={"if-none-match": first.headers["etag"]})
         other = await toy.client.get(path, headers={"if-none-match": '"other"'})
@@ -114,7 +115,7 @@ async def test_both_are_served_and_known_again_by_their_tag(path: str) -> None:
 
 
 async def test_the_page_s_policy_allows_its_own_style_alone() -> None:
-    async with running(pages=document_pages(DOCUMENT)) as toy:
+    async with running(pages=document_pages(DOCUMENT, asyncapi_document())) as toy:
         policy = (await toy.client.get("/docs")).headers["content-security-policy"]
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
