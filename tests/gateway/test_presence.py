@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
+import msgspec
+
+from hub.core.topics import presence_topic
 from hub.gateway import presence
-from tests.gateway.harness import Device, Hub, device
-from tests.gateway.test_protocol import until
+from tests.gateway.harness import Device, Hub, device, until
 
 
 async def changes(client: Device, count: int) -> list[tuple[int, bool, int]]:
@@ -106,3 +110,93 @@ async def test_a_board_that_nobody_asks_for_is_thrown_away(memory_log, bus, limi
         one.node.presence._boards["acme"].kept_until = 0.0
         one.node.presence.drop_silent_nodes(set())
         assert one.node.presence._boards == {}
+
+
+async def test_a_watcher_who_goes_while_it_begins_to_watch_is_not_kept(hub: Hub) -> None:
+    async with device(hub, 1, token="acme:1:supervisor") as boss:
+        hub.ear.gate = asyncio.Event()
+        await boss.send(type="call", id=1, method="presence.subscribe", params={})
+        await until(lambda: presence_topic("acme") in hub.ear.subscribed)
+    await until(lambda: not hub.node.sockets)
+    hub.ear.gate.set()
+    await until(lambda: not hub.node._runners)
+    assert not any(board.watchers for board in hub.node.presence._boards.values())
+
+
+async def test_a_slow_watcher_costs_a_set_and_is_told_how_things_stand_in_the_end(hub: Hub) -> None:
+    async with device(hub, 1, token="acme:1:supervisor") as boss:
+        await watch(boss)
+        connection = hub.node.registry.connections()[0]
+        boss.socket.transport.pause_reading()
+        connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        devices = 0
+        for devices in range(1, 20_000):
+            hub.node.presence._put("acme", "elsewhere", dict.fromkeys(range(100, 400), devices))
+            await asyncio.sleep(0)
+            if not connection.is_writable:
+                break
+        hub.node.ringer.noted("elsewhere")
+        for more in range(devices + 1, devices + 50):
+            hub.node.presence._put("acme", "elsewhere", dict.fromkeys(range(100, 400), more))
+        assert connection.presence_missed == set(range(100, 400))
+        most = hub.node.limits.write_buffer_bytes_max + 4096
+        assert connection.transport.get_write_buffer_size() <= most
+        told: dict[int, int] = {}
+        boss.socket.transport.resume_reading()
+        while set(told.values()) != {devices + 49} or len(told) < 300:
+            frame = await boss.frame("event")
+            told[frame["data"]["user_id"]] = frame["data"]["devices"]
+            assert connection.transport.get_write_buffer_size() <= most
+        assert not connection.presence_missed
+
+
+async def test_a_node_that_was_silent_for_a_while_is_asked_again(memory_log, bus, limits) -> None:
+    async with Hub(memory_log, bus, limits).serving() as one, Hub(memory_log, bus, limits).serving() as two:
+        async with device(two, 7), device(one, 1, token="acme:1:supervisor") as boss:
+            await watch(boss)
+            assert (7, True, 1) in await changes(boss, 1)
+            two.ear.is_connected = False  # stopped, as far as the others can hear; it hears and notices nothing
+            assert await asyncio.wait_for(changes(boss, 1), 5) == [(7, False, 0)]
+            two.ear.is_connected = True
+            assert await asyncio.wait_for(changes(boss, 1), 5) == [(7, True, 1)]
+
+
+async def test_who_went_while_a_node_was_deaf_is_gone_for_it_and_what_it_did_is_known(memory_log, bus, limits) -> None:
+    async with Hub(memory_log, bus, limits).serving() as one, Hub(memory_log, bus, limits).serving() as two:
+        async with (
+            device(one, 1, token="acme:1:supervisor") as boss,
+            device(two, 2, token="acme:2:supervisor") as other,
+        ):
+            await watch(boss)
+            await watch(other)
+            async with device(two, 7):
+                await until_told(boss, 7, 1)
+                one.ear.turn(up=False)
+            async with device(one, 8):
+                one.ear.turn(up=True)
+                await until_told(boss, 7, 0)
+                await until_told(other, 8, 1)
+                two.ear.turn(up=False)
+            two.ear.turn(up=True)
+            await until_told(other, 8, 0)
+
+
+async def until_told(client: Device, user: int, devices: int) -> None:
+    async with asyncio.timeout(5):
+        while (await changes(client, 1))[0] != (user, devices > 0, devices):
+            pass
+
+
+async def test_what_changes_while_all_is_being_said_is_heard_after_it(hub: Hub) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for user in range(1, 6):
+            await stack.enter_async_context(device(hub, user))
+        async with device(hub, 7):
+            await until(lambda: not hub.node._untold)
+            hub.ear.told.clear()
+            hub.node.presence.asked(b"Pacme")
+        await until(lambda: len(hub.ear.told) >= 2)
+        assert [topic for topic, _ in hub.ear.told[:2]] == [presence_topic("acme")] * 2
+        all_of_them, later = (msgspec.msgpack.decode(payload)[1] for _, payload in hub.ear.told[:2])
+        assert all_of_them[7] == 1
+        assert later == {7: 0}

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from hub.gateway.limits import GatewayLimits
-from tests.gateway.harness import Bus, Device, Hub, MemoryLog, device
+from tests.gateway.harness import Bus, Device, Gate, Hub, MemoryLog, device, until
 
 
 async def heard(clients: list[Device], count: int) -> list[list[bool]]:
@@ -155,3 +155,92 @@ class TestTwoNodes:
                 assert await heard([first, second], 1) == [[False, True]]
                 (again,) = await first.events(1)
                 assert (again["seq"], again["ring"]) == (1, True)
+
+    async def test_who_came_while_a_node_was_deaf_is_known_to_it_afterwards(self, memory_log, bus, limits) -> None:
+        async with two_nodes(memory_log, bus, limits) as (one, two):
+            async with device(one, can_ring=True) as first:
+                two.ear.turn(up=False)
+                async with device(two, can_ring=True) as second:
+                    two.ear.turn(up=True)
+                    await agreed(one, two, first, second)
+                    one.commit()
+                    assert await heard([first, second], 1) == [[False, True]]
+
+    async def test_who_went_while_a_node_was_deaf_takes_no_ring_away(self, memory_log, bus, limits) -> None:
+        async with two_nodes(memory_log, bus, limits) as (one, two):
+            async with device(one, can_ring=True) as first:
+                async with device(two, can_ring=True) as second:
+                    one.commit()
+                    assert await heard([first, second], 1) == [[False, True]]
+                    one.ear.turn(up=False)
+                await until(lambda: not two.node.registry.connection_count)
+                await until(lambda: not two.node._untold)
+                one.ear.turn(up=True)
+                async with asyncio.timeout(3):
+                    while not one.node.ringer.peers():
+                        await asyncio.sleep(0.01)
+                one.commit()
+                assert await heard([first], 1) == [[True]]
+
+    async def test_nodes_that_come_and_go_leave_nothing(self, memory_log, bus, limits) -> None:
+        async with Hub(memory_log, bus, limits).serving() as one, device(one, can_ring=True):
+            for _ in range(3):
+                async with Hub(memory_log, bus, limits).serving() as other, device(other, can_ring=True):
+                    await until(lambda: one.node.ringer.peers())
+                    await until(lambda: one.node.registry.of("acme", 7).remote)
+            assert not one.node.ringer._peers
+            assert not one.node.registry.of("acme", 7).remote
+
+
+async def agreed(one: Hub, two: Hub, first: Device, second: Device) -> None:
+    """Both nodes know of both devices."""
+    await until(lambda: all(hub.node.registry.of("acme", 7).remote for hub in (one, two)))
+    await settle(first)
+    await settle(second)
+
+
+async def test_a_device_that_is_still_opening_takes_no_ring_away(hub: Hub) -> None:
+    async with device(hub, can_ring=True) as first, device(hub, hello=False) as second:
+        gate = Gate(hub.log, "state")
+        await second.send(type="hello", token="acme:7", can_ring=True)
+        await until(lambda: gate.waiting)
+        hub.commit()
+        assert await heard([first], 1) == [[True]]
+        gate.open()
+
+
+class TestAgain:
+    @pytest.fixture
+    def limits(self) -> GatewayLimits:
+        return GatewayLimits(ring_again_s=0.2, sweep_interval_s=60)
+
+    async def test_a_number_of_another_history_is_not_rung_again(self, hub: Hub) -> None:
+        async with device(hub, can_ring=True) as first, device(hub, can_ring=True) as second:
+            hub.commit(priority="critical")
+            assert await heard([first, second], 1) == [[False, True]]
+            hub.log.epoch = "e2"
+            hub.log.streams.clear()
+            await hub.node.catch_up.sweep()
+            await first.frame("reset")
+            await until(lambda: not hub.node.ringer._again_timers)
+            hub.commit()
+            (event,) = await first.events(1)
+            assert (event["data"], event["priority"]) == ({"id": 1}, "normal")
+
+    async def test_a_device_that_came_back_is_one_to_ring_again_on(self, hub: Hub) -> None:
+        async with device(hub, can_ring=True) as first:
+            hub.commit(priority="critical")
+            assert await heard([first], 1) == [[True]]
+        await until(lambda: not len(hub.node.registry))
+        async with device(hub, can_ring=True) as back:
+            (again,) = await back.events(1)
+            assert (again["seq"], again["ring"]) == (1, True)
+
+
+class TestRareHeartbeats:
+    @pytest.fixture
+    def limits(self) -> GatewayLimits:
+        return GatewayLimits(heartbeat_ms=60_000, ring_silence_max_s=30, sweep_interval_s=60)
+
+    async def test_a_device_is_not_silent_before_it_has_been_asked_for_a_sign(self, hub: Hub) -> None:
+        assert hub.node.ringer.silence_s >= 60
