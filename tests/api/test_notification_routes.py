@@ -183,8 +183,8 @@ async def test_preferences_get_change_put_works(site: Site):
     assert (patched.json()["timezone"], patched.json()["locale"]) == ("UTC", "de")
     left_out = await site.call("agent-61", "PUT", "/notifications/preferences", {})
     assert left_out.json() == got.json()
-    bad = await site.call("agent-61", "PATCH", "/notifications/preferences",
-                          {"timezone": "Mars/Olympus", "quiet_hours_start": "25:61", "quiet_hours_days": []})  # fmt: skip
+    patch = {"timezone": "Mars/Olympus", "quiet_hours_start": "25:61", "quiet_hours_days": []}
+    bad = await site.call("agent-61", "PATCH", "/notifications/preferences", patch)
     assert {one["path"] for one in bad.json()["errors"]} == {"$.timezone", "$.quiet_hours_start", "$.quiet_hours_days"}
     assert (await site.call("agent-61", "GET", "/notifications/preferences?user_id=62")).status_code == 403
     assert (await site.call("admin-1", "GET", "/notifications/preferences?user_id=62")).status_code == 200
