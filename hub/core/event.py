@@ -87,4 +87,7 @@ def decode_hint(payload: bytes) -> Hint:
     Raises:
         msgspec.DecodeError: the payload is not a hint of this version; ignore it, the sweep covers.
     """
-    return _hint_decoder.decode(payload)
+    try:
+        return _hint_decoder.decode(payload)
+    except UnicodeDecodeError as exc:  # the one thing that msgspec does not call a DecodeError
+        raise msgspec.DecodeError(str(exc)) from None

@@ -207,7 +207,7 @@ class Presence:
         """Another node spoke on the presence topic."""
         try:
             said = _decoder.decode(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             self._node.statistics.hints_bad += 1
             return
         if said.node != self._node.node_id:

@@ -151,7 +151,7 @@ class Ringer:
         """Another node said something about this user."""
         try:
             said = _gossip_decoder.decode(payload[1:])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             self._node.statistics.hints_bad += 1
             return
         if said.node == self._node.node_id:
@@ -177,7 +177,7 @@ class Ringer:
     def heard_beat(self, payload: bytes) -> None:
         try:
             beat = _beat_decoder.decode(payload)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             self._node.statistics.hints_bad += 1
             return
         if beat.node == self._node.node_id:

@@ -201,9 +201,10 @@ async def test_a_hint_for_another_tenant_or_user_is_silence(hub: Hub) -> None:
 
 async def test_rubbish_on_the_topic_is_ignored(hub: Hub) -> None:
     async with device(hub) as client:
-        for payload in (b"", b"R", b"R\xff", b"\xff" * 9, b"{}", b"\x92\xa1e\x90"):
+        for payload in (b"", b"R", b"R\xff", b"\xff" * 9, b"{}", b"\x92\xa1e\x90", b"\x92\xa1\x80", b"R\x92\xa1\x80"):
             hub.bus.say("hub:u:acme:7", payload)
-        hub.bus.say("hub:nodes", b"\x00")
+        for payload in (b"", b"\x00", b"\x92\xa1\x80\xa5alive", b"P", b"P\xff"):
+            hub.bus.say("hub:nodes", payload)
         hub.commit()
         assert (await client.events(1))[0]["seq"] == 1
 
