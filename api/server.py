@@ -28,14 +28,16 @@ from api.wiring import GatewayCalls, GatewayVerifier
 from hub import clock
 from hub.app.calls import SocketCalls
 from hub.app.deps import Deps
+from hub.app.errors import AppError
 from hub.app.naming import NamingVerifier
+from hub.app.sample import make_sample_people
 from hub.auth import Revocations, verifier_of
 from hub.auth.sealing import sealer_of
 from hub.broker import RedisBroker
 from hub.core.log import LogUnavailable
 from hub.gateway.limits import GatewayLimits
 from hub.gateway.node import Node
-from hub.settings import Settings, is_loopback
+from hub.settings import Settings, allows_sample_sign_in, is_loopback, uses_development_key
 from hub.store.credentials import StoredApiKeys, StoredExternalIds
 from hub.store.errors import DatabaseUnavailable
 from hub.store.log import StreamLog
@@ -83,6 +85,13 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+async def _make_sample(deps: Deps) -> None:
+    try:
+        await make_sample_people(deps)
+    except (AppError, LogUnavailable) as error:
+        _log.warning("the sample people could not be entered: %s", error)
+
+
 class HubServer:
     """A node on one event loop. `run` returns after `stop`, or raises what keeps it from serving.
 
@@ -98,6 +107,7 @@ class HubServer:
         self._database: Database | None = None
         self._broker = RedisBroker(redis_url)
         self._is_migrated = False
+        self._sampling: asyncio.Task[None] | None = None
         self._port: int | None = None
         self._on_started: Callable[[int], None] | None = None
         self._is_draining = False
@@ -191,7 +201,7 @@ class HubServer:
             owner_url = settings.migrate_database_url or self._database_url
             workers = background_workers(deps, revocations=revocations, on_revoked=node.revoke, owner_url=owner_url)
             stack.push_async_callback(workers.stop)
-            migrating.add_done_callback(lambda done: self._migrated(done, workers))
+            migrating.add_done_callback(lambda done: self._migrated(done, workers, deps))
             await verifier.warm()
             yield self._app(deps, named, node, broker)
 
@@ -234,7 +244,7 @@ class HubServer:
             else:
                 return
 
-    def _migrated(self, done: asyncio.Task[None], workers: Workers) -> None:
+    def _migrated(self, done: asyncio.Task[None], workers: Workers, deps: Deps) -> None:
         if done.cancelled():
             return
         if (error := done.exception()) is not None:
@@ -244,6 +254,8 @@ class HubServer:
             return
         self._is_migrated = True
         workers.start()
+        if uses_development_key(self._settings) and allows_sample_sign_in(self._settings):
+            self._sampling = asyncio.create_task(_make_sample(deps))
         self._greet()
 
     def _listening(self, port: int) -> None:

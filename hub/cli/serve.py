@@ -15,14 +15,13 @@ from hub.auth.minting import minter_of
 from hub.cli import Refused
 from hub.cli.options import SettingsCommand, settings_options
 from hub.cli.signals import wait_for_stop
+from hub.core.principal import Role
+from hub.core.sample import SAMPLE_PEOPLE, SAMPLE_TENANT
 from hub.embedded import EmbeddedServices
 from hub.embedded.errors import EmbeddedError
 from hub.settings import SECRET_BYTES_MIN, Settings, allows_sample_sign_in, check, short_secrets, uses_development_key
 from hub.store.errors import DatabaseUnavailable
 from hub.store.migrations import MigrationError
-
-SAMPLE_TENANT = "demo"
-SAMPLE_USER = 1
 
 
 @click.command(cls=SettingsCommand)
@@ -94,27 +93,24 @@ def _greet(settings: Settings, port: int) -> None:
         return
     minter = minter_of(settings, clock.token)
 
-    def mint(role: str, user_id: int | None) -> str:
-        return minter.mint(
-            tenant_id=SAMPLE_TENANT,
-            user_id=user_id,
-            role=role,  # pyright: ignore[reportArgumentType]
-            now=clock.now(),
-            ttl_s=86400,
-            name=None,
-        )
+    def mint(role: Role, user_id: int | None) -> str:
+        return minter.mint(tenant_id=SAMPLE_TENANT, user_id=user_id, role=role, now=clock.now(), ttl_s=86400, name=None)
 
-    hub = f"{sys.argv[0] if '/' in sys.argv[0] else 'hub'}"
-    where = "" if port == 8000 else f" --url {base}"
+    hub = sys.argv[0] if "/" in sys.argv[0] else "hub"
+    where = "" if port == Settings().port else f" --url {base}"
+    where += "" if settings.data_dir == Settings().data_dir else f" --data-dir {settings.data_dir}"
+    one = SAMPLE_PEOPLE[0]
+    people = ", ".join(f"{person.user_id} {person.name}" for person in SAMPLE_PEOPLE)
     console.print(
-        f"\nA token of agent {SAMPLE_USER} of the tenant '{SAMPLE_TENANT}', good for a day:\n\n"
-        f"  {mint('agent', SAMPLE_USER)}\n\n"
+        f"\nSample users of the tenant '{SAMPLE_TENANT}': {people}.\n"
+        f"A token of {one.name}, good for a day:\n\n"
+        f"  {mint(one.role, one.user_id)}\n\n"
         f"See it work. In one terminal, that agent's stream:\n\n"
-        f"  {hub} tail --tenant {SAMPLE_TENANT} --user {SAMPLE_USER}{where}\n\n"
+        f"  {hub} tail --tenant {SAMPLE_TENANT} --user {one.user_id}{where}\n\n"
         f"In another, a notification for them:\n\n"
-        f'  {hub} send --tenant {SAMPLE_TENANT} --to {SAMPLE_USER} "Call back" "Mrs. Ada at 15:00"{where}\n\n'
+        f'  {hub} send --tenant {SAMPLE_TENANT} --to {one.user_id} "Call back" "Mrs. Ada at 15:00"{where}\n\n'
         f"The same without the hub command:\n\n"
         f"  curl -s {base}/api/v1/notifications -H 'Content-Type: application/json' \\\n"
         f"    -H 'Authorization: Bearer {mint('service', None)}' \\\n"
-        f'    -d \'{{"user_id": {SAMPLE_USER}, "type": "system", "title": "Call back", "message": "Mrs. Ada"}}\'\n'
+        f'    -d \'{{"user_id": {one.user_id}, "type": "system", "title": "Call back", "message": "Mrs. Ada"}}\'\n'
     )

@@ -19,9 +19,9 @@ from hub.auth.minting import Minter, minter_of
 from hub.cli import Refused
 from hub.client.rest import rest_url
 from hub.core.principal import Role
+from hub.core.sample import SAMPLE_TENANT
 from hub.settings import Settings, is_loopback, uses_development_key
 
-SAMPLE_TENANT: Final = "demo"
 _TTL_S: Final = 3600
 
 GetToken = Callable[[], Awaitable[str]]
