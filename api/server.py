@@ -23,6 +23,7 @@ from api.figures import RoomCollector
 from api.health import Readiness, health_routes
 from api.metrics import RequestMetrics, metrics_route
 from api.openapi import openapi_document
+from api.request_head import BoundedHead
 from api.routes import api_routes
 from api.wiring import GatewayCalls, GatewayVerifier
 from hub import clock
@@ -63,6 +64,9 @@ def gateway_limits(settings: Settings) -> GatewayLimits:
         replays_at_once=settings.replays_at_once,
         catch_ups_at_once=settings.catch_ups_at_once,
         sweep_interval_s=settings.sweep_interval_s,
+        # A beat that is missed once is not missed by its node; then its silence, and ours are heard within the rest.
+        node_beat_s=settings.ring_takeover_s / 4,
+        node_silence_max_s=settings.ring_takeover_s * 3 / 4,
         ring_silence_max_s=settings.ring_silent_s,
         ring_again_s=settings.ring_ack_s,
     )
@@ -127,7 +131,7 @@ class HubServer:
                 app,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
+                http=BoundedHead,
                 ws=self._node.protocol,  # pyright: ignore[reportArgumentType]
                 loop="asyncio",
                 lifespan="off",
