@@ -186,7 +186,7 @@ class Session:
         self.is_reading = False
         if self.state is State.CLOSED:
             return True
-        if epoch != self.epoch or head < self.admitted_seq or not self._follows(events, head):
+        if epoch != self.epoch or not self._follows(events, head):
             return False
         for event in events:
             if self.outbox.bytes_waiting >= self._limits.window_max:

@@ -22,7 +22,7 @@ from hub.core.log import LogUnavailable
 from hub.core.principal import Principal
 from hub.gateway.connection import Connection, Phase
 from hub.gateway.expiry import Expiries
-from hub.gateway.handshake import problem, why_refused
+from hub.gateway.handshake import Refusal, problem, why_refused
 from hub.gateway.ports import Log, TokenRefused, Verifier
 from hub.gateway.registry import Audience
 
@@ -47,8 +47,16 @@ class Entrance:
     # -- before the hello --------------------------------------------------------------------------------------------
 
     def knock(self, connection: Connection, request: Request) -> None:
-        """A handshake: look at where it goes and comes from, then at its token, where it brings one."""
-        refusal = why_refused(self._node, request)
+        """A handshake: look at where it goes and comes from, then at its token, where it brings one. Never raises."""
+        try:
+            refusal = why_refused(self._node, request)
+        except Exception:
+            # Raised from here it would reach uvicorn halfway between two protocols, and this one would never end.
+            _log.exception("a handshake could not be looked at")
+            refusal = Refusal(
+                http.HTTPStatus.INTERNAL_SERVER_ERROR,
+                problem(500, "Internal Server Error", "the hub failed to look at this handshake"),
+            )
         if refusal is not None:
             self._node.statistics.handshakes_refused += 1
             connection.refuse(*refusal)

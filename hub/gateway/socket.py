@@ -267,7 +267,6 @@ class Socket(asyncio.Protocol):
             self._give(self._bye(code, reason))
             self._ws.send_close(code, reason)
             self._send_what_websockets_wants()
-            self._start_close_timer()
             self._over()
         elif self._ws.state is CONNECTING:
             self._hang_up()

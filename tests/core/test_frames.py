@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hub.core.counts import Counts
@@ -308,6 +308,7 @@ def test_a_hint_says_what_was_written() -> None:
     assert (hint.epoch, hint.events) == ("01J", written)
 
 
+@example(payload=b"\x92\xa1\x80")
 @given(payload=st.binary(max_size=60))
 def test_what_is_no_hint_raises_nothing_but_what_it_says(payload: bytes) -> None:
     try:

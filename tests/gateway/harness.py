@@ -179,10 +179,12 @@ class Tokens:
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
+        self.seen: list[str] = []
         self.gate: asyncio.Event | None = None
         self.error: Exception | None = None
 
     async def verify(self, token: str) -> Principal:
+        self.seen.append(token)
         self.asked.set()
         if self.gate is not None:
             await self.gate.wait()

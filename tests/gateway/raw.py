@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import socket
 import struct
 from collections.abc import AsyncIterator
 from typing import Any
@@ -94,8 +95,14 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def tcp(hub: Hub) -> AsyncIterator[Peer]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+async def tcp(hub: Hub, *, room: int | None = None) -> AsyncIterator[Peer]:
+    """A TCP connection; with `room`, its kernel takes about that many bytes that are not read."""
+    sock = socket.socket()
+    if room is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", hub.port))
+    reader, writer = await asyncio.open_connection(sock=sock)
     try:
         yield Peer(reader, writer)
     finally:
@@ -119,9 +126,9 @@ def request(*lines: str, method: str = "GET", path: str = "/api/v1/ws") -> bytes
 
 
 @contextlib.asynccontextmanager
-async def peer(hub: Hub, *, hello: bool = True, user: int = 7) -> AsyncIterator[Peer]:
+async def peer(hub: Hub, *, hello: bool = True, user: int = 7, room: int | None = None) -> AsyncIterator[Peer]:
     """An upgraded connection; with `hello`, a welcomed one."""
-    async with tcp(hub) as one:
+    async with tcp(hub, room=room) as one:
         one.send(request())
         async with asyncio.timeout(5):
             answer = await one.reader.readuntil(b"\r\n\r\n")

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from hub.gateway.limits import GatewayLimits
-from tests.gateway.harness import Hub, device
+from tests.gateway.harness import Hub, device, until
 from tests.gateway.raw import BINARY, CLOSE, CONT, PING, PONG, TEXT, Peer, frame, peer, request, said, tcp
 
 FRAMES_PER_S = 100
@@ -189,14 +189,14 @@ async def test_who_never_answers_a_close_is_cut(hub: Hub) -> None:
 
 
 async def test_who_closes_its_half_and_reads_nothing_is_cut(hub: Hub) -> None:
-    async with peer(hub) as client:
+    async with peer(hub, room=4096) as client:
         await stuffed(hub, client)
         client.writer.write_eof()
         await settled(hub)
 
 
 async def test_who_reads_nothing_and_breaks_the_protocol_is_cut(hub: Hub) -> None:
-    async with peer(hub) as client:
+    async with peer(hub, room=4096) as client:
         await stuffed(hub, client)
         client.send(frame(TEXT, b"{}", masked=False))
         await settled(hub)
@@ -267,7 +267,7 @@ async def test_a_flood_does_not_hold_up_the_others(hub: Hub) -> None:
 
 
 async def test_answers_that_are_not_read_are_not_piled_up(hub: Hub, limits: GatewayLimits) -> None:
-    async with peer(hub) as client:
+    async with peer(hub, room=4096) as client:
         await stuffed(hub, client)
         connection = next(iter(hub.node.sockets))
         for _ in range(40):
@@ -314,25 +314,27 @@ async def test_what_is_said_before_the_answer_is_not_heard(hub: Hub) -> None:
         client.send(request("Authorization: Bearer acme:7"))
         async with asyncio.timeout(5):
             await hub.tokens.asked.wait()
-        client.send(said(type="hello") + said(type="ping"))
-        await asyncio.sleep(0.05)
+        client.send(said(type="hello") + said(type="ping") + said(type="token", token="acme:9"))
+        await until(lambda: next(iter(hub.node.sockets))._frames_counted == 3)
         gate.set()
         async with asyncio.timeout(5):
             assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         assert (await client.end())[0] == 4408, "a hello that came too early is none"
     await settled(hub)
+    assert hub.tokens.seen == ["acme:7"]
 
 
 @pytest.mark.parametrize("rubbish", [b"\xff\xff\xff\xff\xff\xff", frame(TEXT, b"x", masked=False)])
-async def test_rubbish_before_the_answer_ends_it(hub: Hub, rubbish: bytes, caplog) -> None:
+@pytest.mark.parametrize("token", ["acme:7", "bad"])
+async def test_rubbish_before_the_answer_ends_it(hub: Hub, rubbish: bytes, token: str, caplog) -> None:
     gate = asyncio.Event()
     hub.tokens.gate = gate
     async with tcp(hub) as client:
-        client.send(request("Authorization: Bearer acme:7"))
+        client.send(request(f"Authorization: Bearer {token}"))
         async with asyncio.timeout(5):
             await hub.tokens.asked.wait()
         client.send(rubbish)
-        await asyncio.sleep(0.05)
+        await until(lambda: all(connection._is_over for connection in hub.node.sockets))
         gate.set()
         async with asyncio.timeout(5):
             assert await client.reader.read() == b""

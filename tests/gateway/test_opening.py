@@ -45,7 +45,8 @@ async def opening(hub: Hub, user: int = 7, **fields: Any):
 
 async def nothing_is_left(hub: Hub) -> None:
     node = hub.node
-    await until(lambda: not node.sockets and not node.registry.connection_count)
+    await until(lambda: not node.sockets and not node._runners)
+    assert not node.registry.connection_count
     await until(lambda: TOPIC not in hub.ear.topics)
     assert not len(node.registry)
     assert not any(node._wheel._slots)

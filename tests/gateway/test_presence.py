@@ -131,19 +131,19 @@ async def test_a_slow_watcher_costs_a_set_and_is_told_how_things_stand_in_the_en
         connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         devices = 0
         for devices in range(1, 20_000):
-            hub.node.presence._put("acme", "elsewhere", dict.fromkeys(range(100, 400), devices))
+            hub.node.presence._put("acme", "elsewhere", dict.fromkeys(range(1000, 4000), devices))
             await asyncio.sleep(0)
             if not connection.is_writable:
                 break
         hub.node.ringer.noted("elsewhere")
         for more in range(devices + 1, devices + 50):
-            hub.node.presence._put("acme", "elsewhere", dict.fromkeys(range(100, 400), more))
-        assert connection.presence_missed == set(range(100, 400))
+            hub.node.presence._put("acme", "elsewhere", dict.fromkeys(range(1000, 4000), more))
+        assert connection.presence_missed == set(range(1000, 4000))
         most = hub.node.limits.write_buffer_bytes_max + 4096
         assert connection.transport.get_write_buffer_size() <= most
         told: dict[int, int] = {}
         boss.socket.transport.resume_reading()
-        while set(told.values()) != {devices + 49} or len(told) < 300:
+        while set(told.values()) != {devices + 49} or len(told) < 3000:
             frame = await boss.frame("event")
             told[frame["data"]["user_id"]] = frame["data"]["devices"]
             assert connection.transport.get_write_buffer_size() <= most
@@ -179,6 +179,19 @@ async def test_who_went_while_a_node_was_deaf_is_gone_for_it_and_what_it_did_is_
                 two.ear.turn(up=False)
             two.ear.turn(up=True)
             await until_told(other, 8, 0)
+
+
+async def test_what_a_deaf_node_did_is_known_to_those_who_watch_elsewhere(memory_log, bus, limits) -> None:
+    async with Hub(memory_log, bus, limits).serving() as one, Hub(memory_log, bus, limits).serving() as two:
+        async with device(two, 2, token="acme:2:supervisor") as other:
+            await watch(other)
+            async with device(one, 7):
+                await until_told(other, 7, 1)
+                one.ear.turn(up=False)
+            await until(lambda: not one.node.registry.connection_count)
+            async with device(one, 8):
+                one.ear.turn(up=True)
+                assert sorted(await changes(other, 2)) == [(7, False, 0), (8, True, 1)]
 
 
 async def until_told(client: Device, user: int, devices: int) -> None:
