@@ -247,6 +247,7 @@ class Connection(Socket):
     def reset(self, state: StreamState) -> None:
         """Tell the client to load afresh; the session already stands at the new head."""
         self.acked_seq = 0
+        self.node.forget_acknowledged(self)
         self.say(Reset(state.epoch, state.head, state.head, state.counts))
 
     @property

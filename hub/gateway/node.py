@@ -299,6 +299,11 @@ class Node:
         self.statistics.acks += 1
         self._acks[key] = max(cursor, self._acks.get(key, 0))
 
+    def forget_acknowledged(self, connection: Connection) -> None:
+        """Another history has begun: its numbers have reached nobody yet."""
+        if connection.audience is not None:
+            self._acks.pop((connection.audience.tenant_id, connection.audience.user_id), None)
+
     async def flush_acks(self) -> None:
         """Write what was acknowledged since the last time. What cannot be written now is kept."""
         if not self._acks:

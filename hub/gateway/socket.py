@@ -250,13 +250,16 @@ class Socket(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         """Give one message to the socket; buffered there where the peer is slow, so ask `is_writable` first."""
+        self.said_at = self._monotonic()
         self._give(wire.message(payload, is_text=self.is_text))
 
     def send_frames(self, frames: list[bytes]) -> None:
         """Give frames of `wire.message` to the socket in one write."""
+        self.said_at = self._monotonic()
         self._give(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def send_ping(self) -> None:
+        """Ask for a sign of life. A browser's script does not see it, so it is nothing that was said."""
         self._give(wire.PING)
 
     def close(self, code: Close, reason: str) -> None:
@@ -288,7 +291,6 @@ class Socket(asyncio.Protocol):
         if self._has_ended or self.transport.is_closing():
             return
         self._bytes_given += len(data)
-        self.said_at = self._monotonic()
         self.transport.write(data)
 
     def _send_what_websockets_wants(self) -> None:

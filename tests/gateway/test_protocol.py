@@ -225,6 +225,25 @@ async def test_another_epoch_resets_an_open_connection(hub: Hub) -> None:
         assert (await client.events(1))[0]["seq"] == 3
 
 
+class TestLazyAcks:
+    @pytest.fixture
+    def limits(self) -> GatewayLimits:
+        return GatewayLimits(sweep_interval_s=60, ack_flush_interval_s=600)
+
+    async def test_what_was_acknowledged_in_another_history_is_not_recorded_in_this_one(self, hub: Hub) -> None:
+        for _ in range(5):
+            hub.commit(hint=False)
+        async with device(hub) as client:
+            await client.send(type="ack", cursor=5)
+            await client.send(type="ping")
+            await client.frame("pong")
+            hub.log.epoch = "e2"
+            await hub.node.catch_up.sweep()
+            await client.frame("reset")
+            await hub.node.flush_acks()
+            assert not hub.log.delivered
+
+
 async def test_a_hint_of_another_epoch_is_checked_against_the_log(hub: Hub) -> None:
     hub.commit(hint=False)
     async with device(hub) as client:
@@ -411,6 +430,16 @@ class TestShortTimes:
         async with device(hub) as client:
             assert await client.frame("heartbeat") == {"type": "heartbeat", "head": 0}
             assert client.socket.state.name == "OPEN"
+
+    async def test_pings_say_nothing_that_a_script_could_hear(self, hub: Hub) -> None:
+        async with device(hub) as client:
+            (connection,) = hub.node.sockets
+            await client.send(type="ping")
+            await client.frame("pong")
+            said_at = connection.said_at
+            connection.send_ping()
+            await (await client.socket.ping())
+            assert connection.said_at == said_at, "silence is reckoned from the last message"
 
     async def test_a_peer_that_is_gone_is_closed(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         async with device(hub) as client:
