@@ -12,6 +12,8 @@ from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.directory import members_of
 from hub.app.errors import Forbidden, Invalid
+from hub.app.group_commit import perform_joint
+from hub.app.joint import Joint, Locked, work_of
 from hub.app.unit import Outcome, Unit, perform
 from hub.core.creation import Collapsing, plan_creation
 from hub.core.creation import Outcome as Fate
@@ -48,10 +50,27 @@ async def create(deps: Deps, caller: Caller, drafts: Sequence[Draft | ToGroup]) 
     own = caller.principal.user_id
     if caller.principal.role == "agent" and any(isinstance(one, ToGroup) or one.user_id != own for one in drafts):
         raise Forbidden("An agent can notify only themselves.")
+    named = [one for one in drafts if isinstance(one, Draft)]
+    if len(named) == len(drafts):
+        return await perform_joint(deps, caller, _joint(named))
 
     async def work(unit: Unit) -> list[Created]:
-        rows = await write_drafts(unit, await _with_members(unit, drafts))
-        unit.audit(
+        # Who belongs to a group is read first, so this one goes by itself.
+        return await work_of(_joint(await _with_members(unit, drafts)))(unit)
+
+    return await perform(deps, caller, work)
+
+
+def _joint(drafts: Sequence[Draft]) -> Joint[list[Created]]:
+    if len(drafts) > RECIPIENTS_MAX:
+        raise Invalid([("$.items", f"Names {len(drafts)} recipients; at most {RECIPIENTS_MAX} at once.")])
+    user_ids = {draft.user_id for draft in drafts}
+
+    def decide(locked: Locked) -> list[Created]:
+        rows = plan_creation(
+            locked.changes, locked.tenant_id, drafts, locked.ids, locked.recipients(user_ids), locked.collapsing
+        )
+        locked.audit(
             "notification.create",
             "notification",
             rows[0].id if len(rows) == 1 else None,
@@ -60,7 +79,8 @@ async def create(deps: Deps, caller: Caller, drafts: Sequence[Draft | ToGroup]) 
         )
         return [created(row) for row in rows]
 
-    return await perform(deps, caller, work)
+    keys = {draft.collapse_key for draft in drafts if draft.collapse_key is not None}
+    return Joint(user_ids=user_ids, decide=decide, is_judging=True, keys=keys, fresh=len(drafts))
 
 
 async def _with_members(unit: Unit, drafts: Sequence[Draft | ToGroup]) -> list[Draft]:
@@ -71,8 +91,6 @@ async def _with_members(unit: Unit, drafts: Sequence[Draft | ToGroup]) -> list[D
             found.extend(replace(one.draft, user_id=user_id) for user_id in members)
         else:
             found.append(one)
-    if len(found) > RECIPIENTS_MAX:
-        raise Invalid([("$.items", f"Names {len(found)} recipients; at most {RECIPIENTS_MAX} at once.")])
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from hub import clock as machine_clock
+from hub.app.lanes import Lanes
 from hub.core.presence import Online
 from hub.store.pool import Database
 
@@ -86,6 +87,7 @@ class Deps:
         self.clock = clock
         self.hints = HintFigures()
         self.wakes = Wakes()
+        self.lanes = Lanes()
         self._sealer = sealer
         self.presence: PresenceBoard | None = None
         """Set where this process is a node; else nobody is known to be online."""

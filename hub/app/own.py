@@ -6,7 +6,7 @@ another device does at the same moment is seen before or after, never half.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,6 +15,8 @@ import msgspec
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Conflict, Forbidden, Invalid, NotFound
+from hub.app.group_commit import perform_joint
+from hub.app.joint import Joint, Locked
 from hub.app.unit import Outcome, Unit, perform
 from hub.core import transitions
 from hub.core.changes import READ_ALL, SEEN, Changes
@@ -62,11 +64,27 @@ async def act(deps: Deps, caller: Caller, ids: Sequence[int], action: Action) ->
     Raises:
         NotFound: none of the ids is one of the caller's own.
     """
+    user_id = inbox_owner(caller)
+    wanted = list(dict.fromkeys(ids))
+    step = ACTIONS[action]
 
-    def step(changes: Changes, row: Row) -> None:
-        ACTIONS[action](changes, row)
+    def decide(locked: Locked) -> Done:
+        rows = locked.own_rows(user_id, wanted)
+        changes = locked.changes
+        touched: list[int] = []
+        for row in rows:
+            steps = changes.steps
+            step(changes, row)
+            if changes.steps != steps:
+                touched.append(row.id)
+                locked.collapsing.follow(row, changes.updated.get(row.id))
+        if touched:
+            locked.audit(
+                f"notification.{action}", "notification", touched[0] if len(touched) == 1 else None, ids=touched
+            )
+        return _done(changes, rows, wanted)
 
-    return await _change(deps, caller, ids, f"notification.{action}", step)
+    return await perform_joint(deps, caller, Joint(user_ids=[user_id], own_ids=wanted, decide=decide))
 
 
 async def snooze(deps: Deps, caller: Caller, notification_id: int, until: datetime) -> Outcome[Done]:
@@ -80,14 +98,27 @@ async def snooze(deps: Deps, caller: Caller, notification_id: int, until: dateti
         raise Invalid([("$.until", fault)])
     until = until.astimezone(UTC)
 
-    def step(changes: Changes, row: Row) -> None:
+    user_id = inbox_owner(caller)
+
+    async def work(unit: Unit) -> Done:
+        await unit.lock([user_id])
+        row = await _own_row(unit, user_id, notification_id)
+        facts = await unit.read_facts(deciding=[user_id])
+        changes = unit.changes
         if until <= changes.now:
             raise Invalid([("$.until", "Must be in the future.")])
         if row.state not in ("live", "held"):
             raise Conflict(f"A notification that is {row.state} cannot be snoozed.", state=row.state)
         transitions.snooze(changes, row, until)
+        # What of it waits for the outside is judged again.
+        pending = await deliveries.read_pending(unit.tx, unit.tenant_id, [row.id])
+        snoozed = changes.updated.get(row.id, row)
+        plan_deliveries(changes, pending, {row.id: snoozed}, facts.recipients([user_id])[user_id].preferences)
+        if changes.steps:
+            unit.audit("notification.snooze", "notification", row.id, ids=[row.id])
+        return _done(changes, [row], [row.id])
 
-    return await _change(deps, caller, [notification_id], "notification.snooze", step, rejudge=True)
+    return await perform(deps, caller, work)
 
 
 async def unsnooze(deps: Deps, caller: Caller, notification_id: int) -> Outcome[Done]:
@@ -110,7 +141,7 @@ async def unsnooze(deps: Deps, caller: Caller, notification_id: int) -> Outcome[
             awake = unit.changes.updated.get(row.id, row)
             plan_deliveries(unit.changes, pending, {row.id: awake}, preferences)
             unit.audit("notification.unsnooze", "notification", row.id)
-        return _done(unit, [row], [row.id])
+        return _done(unit.changes, [row], [row.id])
 
     return await perform(deps, caller, work)
 
@@ -128,7 +159,7 @@ async def cancel_schedule(deps: Deps, caller: Caller, notification_id: int) -> O
         if owner is None or not is_known_to(caller, owner):
             raise NotFound("There is no such notification.")
         await unit.lock([owner.user_id])
-        rows = await notifications.read_rows(unit.tx, unit.tenant_id, owner.user_id, [notification_id])
+        rows = await notifications.read_rows(unit.tx, unit.tenant_id, [owner.user_id], [notification_id])
         if not rows:
             raise NotFound("There is no such notification.")
         await unit.read_facts()
@@ -190,50 +221,14 @@ async def sweep(deps: Deps, caller: Caller, what: Literal["read_all", "seen"], b
     return await perform(deps, caller, work)
 
 
-async def _change(
-    deps: Deps,
-    caller: Caller,
-    ids: Sequence[int],
-    action: str,
-    step: Callable[[Changes, Row], None],
-    *,
-    rejudge: bool = False,
-) -> Outcome[Done]:
-    user_id = inbox_owner(caller)
-
-    async def work(unit: Unit) -> Done:
-        await unit.lock([user_id])
-        wanted = list(dict.fromkeys(ids))
-        rows = await _own_rows(unit, user_id, wanted)
-        facts = await unit.read_facts(deciding=[user_id] if rejudge else ())
-        for row in rows:
-            step(unit.changes, row)
-        if rejudge:
-            pending = await deliveries.read_pending(unit.tx, unit.tenant_id, [row.id for row in rows])
-            now_rows = {row.id: unit.changes.updated.get(row.id, row) for row in rows}
-            plan_deliveries(unit.changes, pending, now_rows, facts.recipients([user_id])[user_id].preferences)
-        touched = [*unit.changes.updated, *unit.changes.deleted]
-        if touched:
-            unit.audit(action, "notification", touched[0] if len(touched) == 1 else None, ids=touched)
-        return _done(unit, rows, wanted)
-
-    return await perform(deps, caller, work)
-
-
-async def _own_rows(unit: Unit, user_id: int, ids: Sequence[int]) -> list[Row]:
-    """Those of the ids that are the user's, in the order of `ids`; at least one or `NotFound`."""
-    found = {row.id: row for row in await notifications.read_rows(unit.tx, unit.tenant_id, user_id, ids)}
-    if not found:
-        raise NotFound("There is no such notification.")
-    return [found[notification_id] for notification_id in ids if notification_id in found]
-
-
 async def _own_row(unit: Unit, user_id: int, notification_id: int) -> Row:
-    return (await _own_rows(unit, user_id, [notification_id]))[0]
+    rows = await notifications.read_rows(unit.tx, unit.tenant_id, [user_id], [notification_id])
+    if not rows:
+        raise NotFound("There is no such notification.")
+    return rows[0]
 
 
-def _done(unit: Unit, rows: Sequence[Row], wanted: Sequence[int]) -> Done:
-    changes = unit.changes
+def _done(changes: Changes, rows: Sequence[Row], wanted: Sequence[int]) -> Done:
     found = {row.id for row in rows}
     return Done(
         items=[shown(changes.updated.get(row.id, row)) for row in rows if row.id not in changes.deleted],

@@ -8,7 +8,7 @@ of one. Does not own what is decided; that is `hub.core`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import asyncpg
@@ -101,7 +101,7 @@ class Unit:
         facts = await streams.read_facts(
             self.tx,
             self.tenant_id,
-            caller_id=self.caller.principal.user_id,
+            callers=[] if (user_id := self.caller.principal.user_id) is None else [user_id],
             deciding=deciding,
             keys=keys,
             fresh=fresh,
@@ -112,20 +112,11 @@ class Unit:
 
     def audit(self, action: str, entity: str, entity_id: int | str | None, **changed: Any) -> None:
         """One row of the trail for this transaction. `changed` names fields and ids, never content."""
-        principal = self.caller.principal
-        self._audits.append(
-            audit.Entry(
-                action=action,
-                entity_type=entity,
-                entity_id=None if entity_id is None else str(entity_id),
-                actor_id=principal.user_id,
-                actor_key_id=principal.api_key_id,
-                actor_role=principal.role,
-                request_id=self.caller.request_id,
-                address=self.caller.address,
-                changes=changed,
-            )
-        )
+        self._audits.append(entry_of(self.caller, action, entity, entity_id, changed))
+
+    def take_audits(self, entries: Iterable[audit.Entry]) -> None:
+        """The same for rows that are made already."""
+        self._audits.extend(entries)
 
     async def flush(self) -> None:
         """Write what has been collected: rows and deliveries, events and heads, the trail."""
@@ -136,26 +127,57 @@ class Unit:
 
     async def position(self) -> Position | None:
         """The caller's place after this transaction."""
-        user_id = self.caller.principal.user_id
-        if user_id is None or self.caller.principal.role == "service":
+        user_id = stream_of(self.caller)
+        if user_id is None:
             return None
-        if self.facts is None:
+        if self.facts is None or self._changes is None:
             epoch, head = await streams.read_position(self.tx, self.tenant_id, user_id)
             return Position(epoch, head)
-        if self._changes is not None and user_id in self._changes.inboxes:
-            return Position(self.facts.epoch, self._changes.inboxes[user_id].head)
-        return Position(self.facts.epoch, self.facts.caller_head or 0)
+        return position_in(self.facts, self._changes, user_id)
 
     def hints(self) -> list[tuple[str, bytes]]:
         """One payload a user whose stream grew, for after the commit."""
         if self.facts is None or self._changes is None:
             return self.said
-        epoch = self.facts.epoch
-        return self.said + [
-            (user_topic(self.tenant_id, inbox.user_id), encode_hint(epoch, last_events(inbox)))
-            for inbox in self._changes.inboxes.values()
-            if inbox.events
-        ]
+        return self.said + hints_of(self.tenant_id, self.facts.epoch, self._changes)
+
+
+def entry_of(
+    caller: Caller, action: str, entity: str, entity_id: int | str | None, changed: dict[str, Any]
+) -> audit.Entry:
+    """What the trail keeps of a caller's deed."""
+    principal = caller.principal
+    return audit.Entry(
+        action=action,
+        entity_type=entity,
+        entity_id=None if entity_id is None else str(entity_id),
+        actor_id=principal.user_id,
+        actor_key_id=principal.api_key_id,
+        actor_role=principal.role,
+        request_id=caller.request_id,
+        address=caller.address,
+        changes=changed,
+    )
+
+
+def stream_of(caller: Caller) -> int | None:
+    """The user whose stream `Hub-Position` speaks of; None for a caller without one."""
+    return None if caller.principal.role == "service" else caller.principal.user_id
+
+
+def position_in(facts: Facts, changes: Changes, user_id: int) -> Position:
+    """Where a stream stands now, within a transaction that has read its head, or has it under lock."""
+    inbox = changes.inboxes.get(user_id)
+    return Position(facts.epoch, facts.heads.get(user_id, 0) if inbox is None else inbox.head)
+
+
+def hints_of(tenant_id: str, epoch: str, changes: Changes) -> list[tuple[str, bytes]]:
+    """(topic, payload), one a user whose stream grew."""
+    return [
+        (user_topic(tenant_id, inbox.user_id), encode_hint(epoch, last_events(inbox)))
+        for inbox in changes.inboxes.values()
+        if inbox.events
+    ]
 
 
 def last_events(inbox: Inbox) -> list[Event]:
@@ -248,7 +270,11 @@ async def announce(deps: Deps, unit: Unit) -> None:
     """Tell the broker of a commit, one hint a user; what is due soon, the workers. Never an error: the sweep covers."""
     if unit.wake_release:
         deps.wakes.release.set()
-    hints = unit.hints()
+    await publish_hints(deps, unit.hints())
+
+
+async def publish_hints(deps: Deps, hints: Sequence[tuple[str, bytes]]) -> None:
+    """Hand them to the broker, and count what it took."""
     if hints:
         taken = await deps.broker.publish_many(hints)
         deps.hints.published += taken

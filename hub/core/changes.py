@@ -79,6 +79,7 @@ class Changes:
         "inserted",
         "now",
         "read_elsewhere",
+        "steps",
         "updated",
     )
 
@@ -95,6 +96,8 @@ class Changes:
         """Notifications that were read: their pending e-mails and SMS are needless."""
         self.cancelled: dict[int, str] = {}
         """Notifications whose every pending delivery is cancelled, with the reason."""
+        self.steps = 0
+        """How often something was put: the same before and after a decision that changed nothing."""
 
     @property
     def events_count(self) -> int:
@@ -118,6 +121,7 @@ class Changes:
         """
         row = after or before
         assert row is not None
+        self.steps += 1
         inbox = self.inboxes[row.user_id]
         if after is not None and before is not None:
             after.updated_at = self.now

@@ -53,6 +53,13 @@ class Collapsing:
         if row.collapse_key is not None:
             self._by_key.get((row.user_id, row.collapse_key), {}).pop(row.id, None)
 
+    def follow(self, before: Row, after: Row | None) -> None:
+        """A row has been changed, or deleted (None): it may be replaced, or may not any more."""
+        if after is not None and after.state in ("live", "held") and not after.is_read:
+            self.add(after)
+        else:
+            self.discard(before)
+
     def replace(self, changes: Changes, newer: Row, states: Sequence[State]) -> None:
         """Delete the older ones of `newer`'s key that are in one of `states`."""
         if newer.collapse_key is None:

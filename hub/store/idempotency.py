@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -48,6 +49,33 @@ async def claim_key(tx: Tx, key: Key, fingerprint: bytes, *, wait_s: float, ttl_
     return None if claimed is not None else await read_key(tx, key)
 
 
+async def read_keys(tx: Tx, tenant_id: str, keys: Collection[Key], *, ttl_h: int) -> dict[Key, Kept]:
+    """What is kept of those of the keys that are in use. No lock: who has locked the same streams is alone here."""
+    rows = await tx.fetch(_SQL["read_keys"], tenant_id, *_columns(keys), timedelta(hours=ttl_h))
+    return {
+        Key(tenant_id, row["user_id"], row["method"], row["path"], row["key"]): Kept(
+            row["fingerprint"], row["status"], row["answer"], row["position"]
+        )
+        for row in rows
+    }
+
+
+async def keep_whole(tx: Tx, tenant_id: str, answers: Mapping[Key, Kept], *, ttl_h: int) -> bool:
+    """Claim keys and complete them, in one. False where one of them is another's: the transaction must not stand."""
+    kept = answers.values()
+    count = await tx.fetchval(
+        _SQL["keep_whole"],
+        tenant_id,
+        *_columns(answers),
+        [one.fingerprint for one in kept],
+        [one.status for one in kept],
+        [one.answer for one in kept],
+        [one.position for one in kept],
+        timedelta(hours=ttl_h),
+    )
+    return count == len(answers)
+
+
 async def read_key(tx: Tx, key: Key) -> Kept | None:
     """What is kept of a key."""
     row = await tx.fetchrow(_SQL["read_key"], key.tenant_id, key.owner, key.method, key.path, key.key)
@@ -58,4 +86,13 @@ async def keep_answer(tx: Tx, key: Key, status: int, answer: bytes, position: st
     """Complete a claimed key with a 2xx answer."""
     await tx.execute(
         _SQL["keep_answer"], key.tenant_id, key.owner, key.method, key.path, key.key, status, answer, position
+    )
+
+
+def _columns(keys: Collection[Key]) -> tuple[list[int], list[str], list[str], list[str]]:
+    return (
+        [key.owner for key in keys],
+        [key.method for key in keys],
+        [key.path for key in keys],
+        [key.key for key in keys],
     )

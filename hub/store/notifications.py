@@ -113,9 +113,11 @@ async def read_row(tx: Tx, tenant_id: str, notification_id: int) -> Row | None:
     return None if text is None else _row(text)
 
 
-async def read_rows(tx: Tx, tenant_id: str, user_id: int, ids: Collection[int]) -> list[Row]:
-    """One user's, whatever their state, in no order."""
-    return _rows(await tx.fetch(_SQL["read_rows"], tenant_id, user_id, list(ids)))
+async def read_rows(tx: Tx, tenant_id: str, user_ids: Collection[int], ids: Collection[int]) -> list[Row]:
+    """Those of `ids` that are one of these users', whatever their state, in no order."""
+    if not ids:
+        return []
+    return _rows(await tx.fetch(_SQL["read_rows"], tenant_id, list(user_ids), list(ids)))
 
 
 async def read_due(tx: Tx, tenant_id: str, user_ids: Sequence[int], count_max: int) -> list[Row]:

@@ -124,9 +124,10 @@ class Database:
         limits = (_in_ms(statement_timeout_s), _in_ms(lock_timeout_s), _in_ms(idle_in_transaction_timeout_s))
         return cls(pool, connections, acquire_s=acquire_s, limits=limits)
 
-    def transaction(self, tenant_id: str) -> AbstractAsyncContextManager[Tx]:
+    def transaction(self, tenant_id: str, *, lock_timeout_s: float | None = None) -> AbstractAsyncContextManager[Tx]:
         """A transaction (READ COMMITTED) that sees one tenant's rows and no others.
 
+        `lock_timeout_s`: less patience than usual for a lock that another has.
         Leaving the block commits; leaving it by an exception, or by cancelling, rolls back. Either way the
         connection is free again, or thrown away. Cancelled while it commits, it may stand.
 
@@ -137,7 +138,10 @@ class Database:
         """
         if not tenant_id:
             raise ValueError("a transaction belongs to a tenant")
-        return self._transaction(tenant_id)
+        limits = self._limits
+        if lock_timeout_s is not None:
+            limits = (limits[0], _in_ms(lock_timeout_s), limits[2])
+        return self._transaction(tenant_id, limits=limits)
 
     def snapshot(self, tenant_id: str) -> AbstractAsyncContextManager[Tx]:
         """The same for reading only, in which all statements see one instant: a position and the rows as of it."""
@@ -180,8 +184,10 @@ class Database:
             raise
 
     @asynccontextmanager
-    async def _transaction(self, tenant_id: str, begin: str = "BEGIN") -> AsyncGenerator[Tx]:
-        connection = await self._begin(tenant_id, begin)
+    async def _transaction(
+        self, tenant_id: str, begin: str = "BEGIN", *, limits: tuple[str, str, str] | None = None
+    ) -> AsyncGenerator[Tx]:
+        connection = await self._begin(tenant_id, begin, limits or self._limits)
         is_committing = False
         try:
             yield connection
@@ -201,14 +207,14 @@ class Database:
         if answer != "COMMIT":
             raise TransactionLost(f"the transaction had failed already: COMMIT was answered by {answer}")
 
-    async def _begin(self, tenant_id: str, begin: str) -> Any:
+    async def _begin(self, tenant_id: str, begin: str, limits: tuple[str, str, str]) -> Any:
         """A connection within a transaction that has been entered."""
         # One that died while it lay in the pool is found out here, where nothing has happened yet.
         for is_last in (False, True):
             connection = await self._acquire()
             try:
                 await connection.execute(begin)
-                await connection.fetchrow(_ENTER, tenant_id, *self._limits)
+                await connection.fetchrow(_ENTER, tenant_id, *limits)
             except BaseException as error:
                 is_lost = _is_lost(connection)
                 await self._in_peace(self._abandon(connection, error))

@@ -26,13 +26,13 @@ _SQL: Final = queries("streams")
 class Facts(msgspec.Struct, kw_only=True):
     """What decides, as of one snapshot taken under the locks.
 
-    `caller_head` is None for a caller without a stream. `unread` are those that a newer one of the keys asked
+    `heads` are those of the callers who have a stream. `unread` are those that a newer one of the keys asked
     about would replace; `ids` ascend.
     """
 
     now: datetime
     epoch: str
-    caller_head: int | None
+    heads: dict[int, int]
     tenant: TenantDefaults | None
     preferences: list[dict[str, Any]]
     reachable: list[tuple[int, Channel]]
@@ -87,17 +87,17 @@ def counts_of(row: Any) -> Counts:
 async def read_facts(
     tx: Tx,
     tenant_id: str,
-    caller_id: int | None,
+    callers: Collection[int] = (),
     deciding: Collection[int] = (),
     keys: Collection[str] = (),
     fresh: int = 0,
 ) -> Facts:
     """What decides. After the lock, so that the snapshot is no older than the locks.
 
-    For `deciding` users: preferences and addresses, and what newer ones of the collapse `keys` would replace.
-    `fresh` ids are taken for notifications to come.
+    For `callers` the heads; for `deciding` users preferences and addresses, and what newer ones of the collapse
+    `keys` would replace. `fresh` ids are taken for notifications to come.
     """
-    text = await tx.fetchval(_SQL["read_facts"], tenant_id, caller_id, list(deciding), list(keys), fresh)
+    text = await tx.fetchval(_SQL["read_facts"], tenant_id, list(callers), list(deciding), list(keys), fresh)
     facts = _decode(text)
     facts.ids.sort()
     return facts

@@ -25,6 +25,8 @@ async def test_a_hint_leaves_only_after_the_commit(world: World, user: int):
 
     world.broker.before = look
     await world.send(user)
+    # Who sent it does not wait for the broker.
+    await world.deps.lanes.drain()
     assert seen == [1]
 
 
@@ -175,12 +177,12 @@ async def test_a_single_write_takes_few_round_trips(world: World, user: int):
     from contextlib import asynccontextmanager
 
     @asynccontextmanager
-    async def transaction(tenant_id: str) -> Any:
-        async with original(tenant_id) as tx:
+    async def transaction(tenant_id: str, **options: Any) -> Any:
+        async with original(tenant_id, **options) as tx:
             yield Counting(tx)
 
     world.database.transaction = transaction  # type: ignore[method-assign]
     await create.create(world.deps, world.caller(None, "service", once=once("i"), key=9), [draft(user)])
-    # Claim, lock, facts, rows, events, trail, answer; begin, enter and commit come on top.
+    # Lock, keys, facts, rows, events, trail, answer; begin, enter and commit come on top.
     assert len(statements) == 7
     assert TENANT

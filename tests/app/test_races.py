@@ -14,16 +14,21 @@ from hub.store.pool import Database
 from tests.app.world import ALL_DAY, TENANT, World, draft, later
 
 WRITERS = 200
+NODES = 10
 
 
 async def test_two_hundred_writers_to_one_user_leave_no_gap(database_url: str):
     database = await Database.connect(database_url, pool_max=12)
-    world = World(database)
-    await asyncio.gather(*(world.send(1) for _ in range(WRITERS)))
+    # As many nodes, each with writers of its own that share transactions.
+    nodes = [World(database) for _ in range(NODES)]
+    world = nodes[0]
+    await asyncio.gather(*(nodes[n % NODES].send(1) for n in range(WRITERS)))
     assert await world.counts(1) == Counts(unread=WRITERS, unseen=WRITERS, normal=WRITERS)
     await world.check(1)
     # The hints of one user, in the order of their numbers, leave none out.
-    assert sorted(event.seq for hint in world.broker.hints(1) for event in hint.events) == list(range(1, WRITERS + 1))
+    told = [event.seq for node in nodes for hint in node.broker.hints(1) for event in hint.events]
+    assert sorted(told) == list(range(1, WRITERS + 1))
+    assert sum(node.deps.lanes.grouped for node in nodes) == WRITERS
     await database.close()
 
 
@@ -34,7 +39,8 @@ async def test_overlapping_sets_with_everything_else_running(database_url: str):
     database = await Database.connect(
         database_url, pool_max=12, statement_timeout_s=30, lock_timeout_s=25, acquire_s=60
     )
-    world = World(database)
+    nodes = [World(database) for _ in range(NODES)]
+    world = nodes[0]
     log = StreamLog(database)
     users = list(range(1, 9))
 
@@ -46,14 +52,14 @@ async def test_overlapping_sets_with_everything_else_running(database_url: str):
             fields["deliver_at"] = later(3600)
         if dice.random() < 0.3:
             fields["expires_at"] = later(7200)
-        await world.send_many([draft(user, **fields) for user in chosen])
+        await dice.choice(nodes).send_many([draft(user, **fields) for user in chosen])
 
     async def act() -> None:
         user = dice.choice(users)
         rows = await world.sql("SELECT id FROM notifications WHERE user_id = $1 ORDER BY id DESC LIMIT 3", user)
         action = dice.choice(["read", "unread", "archive", "unarchive", "delete"])
         if rows:
-            await world.act(user, action, *(row["id"] for row in rows))
+            await dice.choice(nodes).act(user, action, *(row["id"] for row in rows))
 
     async def sweep() -> None:
         await own.sweep(world.deps, world.caller(dice.choice(users)), dice.choice(["read_all", "seen"]), None)

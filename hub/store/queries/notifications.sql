@@ -61,8 +61,9 @@ WHERE d.tenant_id = $1 AND d.notification_id = ANY($8::bigint[]) AND d.notificat
 DELETE FROM notifications WHERE tenant_id = $1 AND id = ANY($2::bigint[]);
 
 -- name: read_rows
--- One user's, by ids, whatever their state; under the user's lock.
-SELECT to_json(n)::text FROM notifications n WHERE n.tenant_id = $1 AND n.user_id = $2 AND n.id = ANY($3::bigint[]);
+-- These users', by ids, whatever their state; under the users' locks.
+SELECT to_json(n)::text FROM notifications n
+WHERE n.tenant_id = $1 AND n.user_id = ANY($2::bigint[]) AND n.id = ANY($3::bigint[]);
 
 -- name: read_row
 SELECT to_json(n)::text FROM notifications n WHERE n.tenant_id = $1 AND n.id = $2;

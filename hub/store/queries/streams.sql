@@ -13,12 +13,14 @@ FROM hub_lock_streams($1, $2::bigint[]);
 
 -- name: read_facts
 -- What decides, in one statement after the lock: the clock and the epoch; for those who are told something ($3)
--- preferences and addresses; what newer ones of the keys ($4) would replace; fresh ids ($5); the head of the
--- caller ($2), for `Hub-Position`.
+-- preferences and addresses; what newer ones of the keys ($4) would replace; fresh ids ($5); the heads of the
+-- callers ($2), for `Hub-Position`.
 SELECT json_build_object(
     'now', clock_timestamp(),
     'epoch', hub_epoch(),
-    'caller_head', (SELECT s.head FROM user_streams s WHERE s.tenant_id = $1 AND s.user_id = $2::bigint),
+    'heads', (
+        SELECT coalesce(json_object_agg(s.user_id, s.head), '{}')
+        FROM user_streams s WHERE s.tenant_id = $1 AND s.user_id = ANY($2::bigint[])),
     'tenant', (
         SELECT json_build_object('preferences', s.preferences, 'locked', s.locked, 'timezone', s.timezone, 'locale', s.locale)
         FROM tenant_settings s WHERE s.tenant_id = $1 AND cardinality($3::bigint[]) > 0),
