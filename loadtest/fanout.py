@@ -27,7 +27,7 @@ IN_FLIGHT = 4
 """Events to all that are on their way at once, in the second broadcast."""
 _ONES_IN_FLIGHT = 1000
 _ONES_AT_ONCE = 250
-_TRIES = 3
+_TRIES = 4
 _TEMPLATE_USER = 1_000_000
 _SETTLED_CPU_SHARE = 0.05
 """An idle server uses less of its core than this."""
@@ -87,8 +87,8 @@ def measure(target: Target, client: LoadClient, connections: int, events: int) -
 def broadcast(target: Target, client: LoadClient, connections: int, events: int, *, in_flight: int) -> Stretch:
     """Events to everyone, at most `in_flight` of them on their way."""
 
-    def send() -> None:
-        for index in range(events):
+    def send(count: int) -> None:
+        for index in range(count):
             client.wait_for(max(0, index - in_flight + 1) * connections)
             target.to_all(index)
 
@@ -97,27 +97,27 @@ def broadcast(target: Target, client: LoadClient, connections: int, events: int,
 
 def single(target: Target, client: LoadClient, connections: int, events: int) -> Stretch:
     """Events to one user each, in a shuffled order, `_ONES_IN_FLIGHT` of them on their way."""
-    total = connections * events
 
-    def send() -> None:
+    def send(count: int) -> None:
+        total = connections * count
         for start in range(0, total, _ONES_AT_ONCE):
             stop = min(start + _ONES_AT_ONCE, total)
-            waited = max(0, stop - _ONES_IN_FLIGHT)
-            client.wait_for(waited // _ONES_AT_ONCE * _ONES_AT_ONCE)
+            client.wait_for(max(0, stop - _ONES_IN_FLIGHT) // _ONES_AT_ONCE * _ONES_AT_ONCE)
             target.to_ones(start, stop)
 
     return _stretch(target, client, connections, events, every=_ONES_AT_ONCE, send=send)
 
 
 def _stretch(
-    target: Target, client: LoadClient, connections: int, events: int, *, every: int, send: Callable[[], None]
+    target: Target, client: LoadClient, connections: int, events: int, *, every: int, send: Callable[[int], None]
 ) -> Stretch:
+    """What `send(events)` gave, or, where a sweep came between, half as many."""
     for left in range(_TRIES - 1, -1, -1):
         target.ready(connections, events)
         target.go()
         client.reset(every=every)
         cpu_before, began_ns = target.process.cpu_s(), time.monotonic_ns()
-        send()
+        send(events)
         total = connections * events
         client.wait_for(total // every * every)
         report = _await_total(client, total)
@@ -127,6 +127,7 @@ def _stretch(
         except CannotMeasure:
             if not left:
                 raise
+            events = max(1, events // 2)
             continue
         return Stretch(
             per_s=total / ((report.last_ns - began_ns) / 1e9),

@@ -34,6 +34,8 @@ _READY_WITHIN_S = 60.0
 _TOKEN_TTL_S = 86_400
 SWEEP_INTERVAL_S = 4
 """The longest that is allowed: between two sweeps there is time to tell of what is committed."""
+_LOOK_S = 0.1
+_QUIET_LOOKS = 3
 
 
 class Services:
@@ -122,13 +124,19 @@ class Hub:
         return {name: float(value) for name, _, value in pairs}
 
     def await_sweep(self) -> None:
-        """Return just after a sweep: the next is `SWEEP_INTERVAL_S` away."""
+        """Return just after a sweep: the next begins `SWEEP_INTERVAL_S` after its end."""
         before = self.metrics()["hub_gateway_sweeps_total"]
         give_up_at = time.monotonic() + 3 * SWEEP_INTERVAL_S
         while self.metrics()["hub_gateway_sweeps_total"] == before:
             if time.monotonic() > give_up_at:
                 raise CannotMeasure("the hub does not sweep")
             time.sleep(0.02)
+        # It is counted as it begins; it is over once neither the hub nor PostgreSQL has anything to do.
+        quiet = 0
+        while quiet < _QUIET_LOOKS and time.monotonic() < give_up_at:
+            before_s = self.process.cpu_s()
+            time.sleep(_LOOK_S)
+            quiet = quiet + 1 if self.process.cpu_s() - before_s < _LOOK_S / 10 else 0
 
 
 def _minter() -> Minter:
