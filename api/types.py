@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 from msgspec import Meta
 
-from hub.core.notification import Channel
+from hub.core.notification import MESSAGE_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, Channel
 from hub.core.notification import Kind as NotificationType
 from hub.core.priority import Priority
 from hub.core.wall_clock import instant_fault
@@ -94,10 +94,22 @@ def data_rule(value: dict[str, Any]) -> str | None:
 Id = Annotated[int, Meta(ge=1, le=ID_MAX, description="An id: 1 to 2^53-1.")]
 
 Title = Annotated[
-    str, Meta(max_length=200, pattern=r"\S", extra={"message": "Must not be blank."}, description="Plain text.")
+    str,
+    Meta(
+        max_length=TITLE_CHARACTERS_MAX,
+        pattern=r"\S",
+        extra={"message": "Must not be blank."},
+        description="Plain text.",
+    ),
 ]
 Message = Annotated[
-    str, Meta(max_length=4000, pattern=r"\S", extra={"message": "Must not be blank."}, description="Plain text.")
+    str,
+    Meta(
+        max_length=MESSAGE_CHARACTERS_MAX,
+        pattern=r"\S",
+        extra={"message": "Must not be blank."},
+        description="Plain text.",
+    ),
 ]
 Category = Annotated[
     str,

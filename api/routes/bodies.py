@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
-from msgspec.structs import replace
 
 from api.paging import PageQuery
 from api.query import RequestQuery
@@ -28,8 +27,9 @@ from api.types import (
 )
 from api.validation import RequestBody
 from hub.app.broadcasts import NOBODY
-from hub.app.create import RECIPIENTS_MAX, ToGroup
+from hub.app.create import RECIPIENTS_MAX, ToGroup, addressed
 from hub.app.errors import Invalid, Violation
+from hub.app.wording import Worded
 from hub.core.notification import CHANNELS, Draft
 from hub.core.principal import Principal
 from hub.core.transitions import Action
@@ -39,14 +39,11 @@ ACTIONS_MAX: Final = 200
 IncludeMore = Literal["total", "muted", "expired"]
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
+TemplateName = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class Content(RequestBody, kw_only=True):
-    """What is said, to whomever."""
-
+class _About(RequestBody, kw_only=True):
     type: NotificationType
-    title: Title
-    message: Message
     priority: Priority = "normal"
     category: Category = "general"
     action_url: ActionUrl | None = None
@@ -65,9 +62,24 @@ class Content(RequestBody, kw_only=True):
             yield "expires_at", "Must be after `deliver_at`."
 
 
-class NewNotification(Content, kw_only=True):
-    """One text, for `user_id`, for each of `user_ids`, or for each member of a `group`."""
+class Content(_About, kw_only=True):
+    """What is said, to whomever."""
 
+    title: Title
+    message: Message
+
+
+class NewNotification(_About, kw_only=True):
+    """One text, for `user_id`, for each of `user_ids`, or for each member of a `group`.
+
+    A `template` (its name, or the id of one of that name) gives each their own, in their language or the nearest there
+    is, from `variables`: its subject is the title, its body the message. A `title` or `message` given with it stays.
+    """
+
+    title: Title | None = None
+    message: Message | None = None
+    template: TemplateName | Id | None = None
+    variables: Data | None = None
     user_id: Id | None = None
     user_ids: Annotated[list[Id], Meta(min_length=1, max_length=RECIPIENTS_MAX)] | None = None
     group: GroupName | None = None
@@ -75,6 +87,13 @@ class NewNotification(Content, kw_only=True):
     def check(self) -> Iterator[Violation]:
         if sum(one is not None for one in (self.user_id, self.user_ids, self.group)) != 1:
             yield "user_id", "Give either `user_id`, `user_ids` or `group`."
+        if self.template is None:
+            if self.title is None:
+                yield "title", "Is required, where no `template` gives it."
+            if self.message is None:
+                yield "message", "Is required, where no `template` gives it."
+            if self.variables is not None:
+                yield "variables", "Are those of a `template`, and none is given."
         yield from super().check()
 
 
@@ -177,32 +196,37 @@ class HistoryQuery(PageQuery, kw_only=True):
     include: tuple[IncludeMore, ...] = ()  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-def drafts_of(items: Iterable[NewNotification], principal: Principal) -> list[Draft | ToGroup]:
+def drafts_of(items: Sequence[NewNotification], principal: Principal, path: str) -> list[Draft | Worded | ToGroup]:
     """One draft a recipient, in order; a person named twice for one text is told once. Groups are not looked up yet.
+
+    `path` is where an item stands in the request, with its place for `{}`.
 
     Raises:
         Invalid: more recipients than one transaction takes.
     """
-    drafts: list[Draft | ToGroup] = []
-    for item in items:
-        draft = draft_of(item, principal)
+    drafts: list[Draft | Worded | ToGroup] = []
+    for place, item in enumerate(items):
+        plain = draft_of(item, item.title or "", item.message or "", principal)
+        draft = plain
+        if item.template is not None:
+            draft = Worded(draft=plain, template=item.template, variables=item.variables or {}, path=path.format(place))
         if item.group is not None:
             drafts.append(ToGroup(item.group, draft))
             continue
         named = dict.fromkeys(item.user_ids) if item.user_ids is not None else (item.user_id or 0,)
-        drafts.extend(replace(draft, user_id=user_id) for user_id in named)
+        drafts.extend(addressed(draft, user_id) for user_id in named)
     if len(drafts) > RECIPIENTS_MAX:
         raise Invalid([("$.items", f"Names {len(drafts)} recipients; at most {RECIPIENTS_MAX} at once.")])
     return drafts
 
 
-def draft_of(item: Content, principal: Principal) -> Draft:
+def draft_of(item: _About, title: str, message: str, principal: Principal) -> Draft:
     """What is said, as yet to nobody."""
     return Draft(
         user_id=NOBODY,
         type=item.type,
-        title=item.title,
-        message=item.message,
+        title=title,
+        message=message,
         priority=item.priority,
         category=item.category,
         action_url=item.action_url,

@@ -35,7 +35,7 @@ class BroadcastProgress(Figures, kw_only=True):
 async def create_broadcast(call: Call[Deps, NewBroadcast, None]) -> Answer:
     """Everyone of the tenant who has an inbox, or the members of `group`. Answered once it is committed with its
     audience; each recipient's part follows, once, whatever dies meanwhile."""
-    draft = draft_of(call.body, call.principal)
+    draft = draft_of(call.body, call.body.title, call.body.message, call.principal)
     caller = caller_of(call, status=202)
     return answer_of(await broadcasts.broadcast(call.deps, caller, draft, call.body.group), status=202)
 

@@ -53,14 +53,15 @@ async def create_notification(call: Call[Deps, NewNotification, None]) -> Answer
     """An agent notifies only themselves."""
     render = _single if call.body.user_id is not None else CreatedItems
     caller = caller_of(call, status=201, render=render)
-    return answer_of(await create(call.deps, caller, drafts_of([call.body], call.principal)), status=201, render=render)
+    drafts = drafts_of([call.body], call.principal, "$")
+    return answer_of(await create(call.deps, caller, drafts), status=201, render=render)
 
 
 @route("POST", "/notifications/bulk", summary="Create up to 1,000 different ones in one transaction", roles=EVERYONE,
        responses={201: CreatedItems}, errors=(403,), idempotent=True, bulk=True)  # fmt: skip
 async def create_notifications(call: Call[Deps, NewNotifications, None]) -> Answer:
     caller = caller_of(call, status=201, render=CreatedItems)
-    drafts = drafts_of(call.body.items, call.principal)
+    drafts = drafts_of(call.body.items, call.principal, "$.items[{}]")
     return answer_of(await create(call.deps, caller, drafts), status=201, render=CreatedItems)
 
 

@@ -14,10 +14,12 @@ from hub.app.directory import members_of
 from hub.app.errors import Forbidden, Invalid
 from hub.app.group_commit import perform_joint
 from hub.app.joint import Joint, Locked, work_of
-from hub.app.unit import Outcome, Unit, perform
+from hub.app.unit import Outcome, Unit, first_outcome, key_of, perform
+from hub.app.wording import Worded, word
 from hub.core.creation import Collapsing, plan_creation
 from hub.core.creation import Outcome as Fate
 from hub.core.notification import Draft, Notification, Row, shown
+from hub.store import idempotency, templates
 
 RECIPIENTS_MAX: Final = 1000
 """How many streams one transaction locks at most: more would make their people wait."""
@@ -27,7 +29,7 @@ class ToGroup(msgspec.Struct, frozen=True):
     """A draft for each member of a group, whoever that is when it is written."""
 
     group: str
-    draft: Draft
+    draft: Draft | Worded
 
 
 class Created(Notification, kw_only=True):
@@ -40,25 +42,63 @@ def created(row: Row) -> Created:
     return Created(**msgspec.structs.asdict(shown(row)), outcome=row.state)
 
 
-async def create(deps: Deps, caller: Caller, drafts: Sequence[Draft | ToGroup]) -> Outcome[list[Created]]:
+async def create(deps: Deps, caller: Caller, drafts: Sequence[Draft | Worded | ToGroup]) -> Outcome[list[Created]]:
     """Make one notification a draft and recipient, in one transaction; the answers in the order of the drafts.
 
     Raises:
         Forbidden: an agent notifies no one but themselves.
-        Invalid: a group is unknown or empty, or there are more than `RECIPIENTS_MAX` recipients.
+        Invalid: a group is unknown or empty, a template gives no text, or there are more than `RECIPIENTS_MAX`
+            recipients.
     """
     own = caller.principal.user_id
-    if caller.principal.role == "agent" and any(isinstance(one, ToGroup) or one.user_id != own for one in drafts):
+    if caller.principal.role == "agent" and any(
+        isinstance(one, ToGroup) or _draft_of(one).user_id != own for one in drafts
+    ):
         raise Forbidden("An agent can notify only themselves.")
     named = [one for one in drafts if isinstance(one, Draft)]
     if len(named) == len(drafts):
         return await perform_joint(deps, caller, _joint(named))
+    if any(isinstance(one.draft if isinstance(one, ToGroup) else one, Worded) for one in drafts):
+        return await _create_worded(deps, caller, drafts)
 
     async def work(unit: Unit) -> list[Created]:
         # Who belongs to a group is read first, so this one goes by itself.
-        return await work_of(_joint(await _with_members(unit, drafts)))(unit)
+        plain = [one for one in await _with_members(unit, drafts) if isinstance(one, Draft)]
+        return await work_of(_joint(plain))(unit)
 
     return await perform(deps, caller, work)
+
+
+async def _create_worded(
+    deps: Deps, caller: Caller, drafts: Sequence[Draft | Worded | ToGroup]
+) -> Outcome[list[Created]]:
+    """Texts are made before anything is locked; a repeated request is answered without making any."""
+    async with deps.database.transaction(caller.tenant_id) as tx:
+        if (once := caller.once) is not None:
+            kept = await idempotency.read_key(tx, key_of(caller, once))
+            if kept is not None:
+                return first_outcome(kept, once)
+        recipients = await _with_members(Unit(tx, caller), drafts)
+    plain, used = await word(deps, caller, recipients)
+    joint = _joint(plain)
+
+    async def work(unit: Unit) -> list[Created]:
+        made = await work_of(joint)(unit)
+        await templates.mark_used(unit.tx, unit.tenant_id, used)
+        return made
+
+    return await perform(deps, caller, work)
+
+
+def _draft_of(one: Draft | Worded) -> Draft:
+    return one.draft if isinstance(one, Worded) else one
+
+
+def addressed(one: Draft | Worded, user_id: int) -> Draft | Worded:
+    """The same for this user."""
+    if isinstance(one, Worded):
+        return replace(one, draft=replace(one.draft, user_id=user_id))
+    return replace(one, user_id=user_id)
 
 
 def _joint(drafts: Sequence[Draft]) -> Joint[list[Created]]:
@@ -83,12 +123,12 @@ def _joint(drafts: Sequence[Draft]) -> Joint[list[Created]]:
     return Joint(user_ids=user_ids, decide=decide, is_judging=True, keys=keys, fresh=len(drafts))
 
 
-async def _with_members(unit: Unit, drafts: Sequence[Draft | ToGroup]) -> list[Draft]:
-    found: list[Draft] = []
+async def _with_members(unit: Unit, drafts: Sequence[Draft | Worded | ToGroup]) -> list[Draft | Worded]:
+    found: list[Draft | Worded] = []
     for one in drafts:
         if isinstance(one, ToGroup):
             members = await members_of(unit, one.group, RECIPIENTS_MAX)
-            found.extend(replace(one.draft, user_id=user_id) for user_id in members)
+            found.extend(addressed(one.draft, user_id) for user_id in members)
         else:
             found.append(one)
     return found

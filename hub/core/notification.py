@@ -28,6 +28,9 @@ Kind = Literal[
 Channel = Literal["in_app", "email", "sms", "push", "whatsapp", "slack"]
 """A delivery medium."""
 
+TITLE_CHARACTERS_MAX: Final = 200
+MESSAGE_CHARACTERS_MAX: Final = 4000
+
 CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
 OUTSIDE: Final[tuple[Channel, ...]] = CHANNELS[1:]
 

@@ -12,7 +12,7 @@ from hub.core.changes import Changes
 from hub.core.notification import Kind, Row, State
 from hub.core.priority import Priority
 from hub.store.pool import Tx
-from hub.store.sql import queries
+from hub.store.sql import like, queries
 
 _SQL: Final = queries("notifications")
 _row: Final = msgspec.json.Decoder(Row).decode
@@ -250,17 +250,12 @@ def _filters(asked: Asked) -> tuple[Any, ...]:
         asked.is_archived,
         asked.since,
         asked.until,
-        None if asked.text is None else f"%{_literal(asked.text)}%",
+        None if asked.text is None else like(asked.text),
     )
 
 
 def _listed(values: Sequence[str] | None) -> list[str] | None:
     return None if values is None else list(values)
-
-
-def _literal(text: str) -> str:
-    """Text as ILIKE takes it literally."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _rows(records: Iterable[Any]) -> list[Row]:

@@ -41,3 +41,9 @@ def parse(text: str, source: str) -> dict[str, str]:
             raise ValueError(f"{source}: the name {name} is given twice")
         found[name] = statement
     return found
+
+
+def like(text: str) -> str:
+    """The pattern by which ILIKE finds a text wherever it stands, whatever is in it."""
+    literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{literal}%"

@@ -15,6 +15,7 @@ import msgspec
 from hub.core.priority import Priority
 from hub.core.task import Status, TaskRow
 from hub.store.pool import Tx
+from hub.store.sql import like
 
 Sort = Literal[
     "created_at", "-created_at", "updated_at", "-updated_at", "due_date", "-due_date", "priority", "-priority"
@@ -128,14 +129,9 @@ def _filtered(tenant_id: str, asked: Asked) -> _Query:
     query.where("t.due_date < {0}", asked.due_before)
     query.where("t.due_date > {0}", asked.due_after)
     if asked.text is not None:
-        query.where("(t.title ILIKE {0} OR t.description ILIKE {0})", f"%{_literal(asked.text)}%")
+        query.where("(t.title ILIKE {0} OR t.description ILIKE {0})", like(asked.text))
     return query
 
 
 def _listed(values: Sequence[str] | None) -> list[str] | None:
     return None if values is None else list(values)
-
-
-def _literal(text: str) -> str:
-    """Text as ILIKE takes it literally."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
