@@ -71,6 +71,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return self.bytes_waiting > 0 or bool(self._early)
 
+    @property
+    def is_blank(self) -> bool:
+        """Nothing waits and nothing is remembered: another one that begins at `cursor` would do as well."""
+        return not (self.bytes_waiting or self._early or self._early_known or self._ahead)
+
     def admit(self, event: Event, now: float) -> None:
         """Take the next event of the log. The caller sees to it that none is left out and none comes twice."""
         if self._early_known is not None and event.seq in self._early_known:
@@ -124,13 +129,6 @@ class Outbox:
             if size >= bytes_max:
                 break
         return taken
-
-    def clear(self, cursor: int) -> None:
-        """Forget everything and start from another place: after a reset."""
-        self._lanes = self._in_order = self._early = self._early_known = self._ahead = self._marks = None
-        self._early_bytes = 0
-        self.bytes_waiting = 0
-        self.cursor = cursor
 
     def _leave(self, seq: int) -> None:
         if seq != self.cursor + 1:

@@ -13,7 +13,7 @@ contiguous events; whatever does not fit is read from the log.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Literal
+from typing import Final, Literal
 
 from hub.core.event import Event, Hint
 from hub.core.outbox import Outbox
@@ -33,6 +33,10 @@ class State(IntEnum):
     LAGGING = 3
     """Its window is full: keeps its place and takes nothing until the socket has drained."""
     CLOSED = 4
+
+
+_LIVE: Final = State.LIVE
+"""By a name of this module, which is found faster than an attribute of a class."""
 
 
 class Limits:
@@ -80,9 +84,8 @@ class Session:
         self._heard = 0
         self.replayed_seq = 0
         self.is_reading = False
-        self.outbox = Outbox(
-            early_max=limits.early_max, early_bytes_max=limits.window_max, starve_max_s=limits.starve_max_s
-        )
+        # None where all that was admitted has left, as it is with most sessions at most times.
+        self.outbox: Outbox | None = None
 
     # -- what the gateway is asked to do ---------------------------------------------------------------------------
 
@@ -92,9 +95,24 @@ class Session:
         return self.state is State.REPLAYING and not self.is_reading
 
     @property
+    def has_waiting(self) -> bool:
+        """Something may leave: call `take`."""
+        return bool(self.outbox)
+
+    @property
+    def cursor(self) -> int:
+        """The highest number up to which everything has left."""
+        return self.admitted_seq if self.outbox is None else self.outbox.cursor
+
+    @property
+    def bytes_waiting(self) -> int:
+        """What the window holds."""
+        return 0 if self.outbox is None else self.outbox.bytes_waiting
+
+    @property
     def page_bytes_max(self) -> int:
         """How much the next page may hold."""
-        return max(self._limits.window_max - self.outbox.bytes_waiting, 1)
+        return max(self._limits.window_max - self.bytes_waiting, 1)
 
     @property
     def page_count_max(self) -> int:
@@ -130,12 +148,25 @@ class Session:
         else:
             resume, place = "reset", head
         self.admitted_seq = place
-        self.outbox.cursor = place
+        self.outbox = None
         self.head = max(self._heard, head)
         self.state = State.LIVE if place >= self.head else State.REPLAYING
         return resume
 
     # -- hearing ---------------------------------------------------------------------------------------------------
+
+    def pass_by(self, hint: Hint) -> bool:
+        """Take in an event that follows on and may leave at once, since nothing waits that it could overtake.
+
+        True: the caller sends it now, its number being the cursor. False: nothing has happened; call `hint`.
+        """
+        if self.outbox is not None or self.state is not _LIVE or len(hint.events) != 1 or hint.epoch != self.epoch:
+            return False
+        seq = hint.events[0].seq
+        if seq != self.admitted_seq + 1:
+            return False
+        self.admitted_seq = self.head = seq
+        return True
 
     def hint(self, hint: Hint, now: float) -> None:
         """A writer says that it has committed these. Idempotent; order and loss do not matter."""
@@ -189,9 +220,9 @@ class Session:
         if epoch != self.epoch or not self._follows(events, head):
             return False
         for event in events:
-            if self.outbox.bytes_waiting >= self._limits.window_max:
+            if self.bytes_waiting >= self._limits.window_max:
                 break
-            self.outbox.admit(event, now)
+            self._window().admit(event, now)
             self.admitted_seq = self.replayed_seq = event.seq
         self.head = max(self._heard, head)
         self._settle()
@@ -208,7 +239,7 @@ class Session:
         self.epoch = epoch
         self.admitted_seq = self.head = head
         self.replayed_seq = 0
-        self.outbox.clear(head)
+        self.outbox = None
         # What was heard meanwhile may belong to either history: one more read tells.
         self.state = State.REPLAYING
 
@@ -216,9 +247,14 @@ class Session:
 
     def take(self, bytes_max: int, now: float) -> list[tuple[Event, int]]:
         """What leaves next, with the cursor after each; at least one event where one waits."""
-        taken = self.outbox.take(bytes_max, now)
-        if self.state is State.LAGGING and self.outbox.bytes_waiting <= self._limits.window_low:
+        outbox = self.outbox
+        if outbox is None:
+            return []
+        taken = outbox.take(bytes_max, now)
+        if self.state is State.LAGGING and outbox.bytes_waiting <= self._limits.window_low:
             self.state = State.LIVE if self.admitted_seq >= self.head else State.REPLAYING
+        if outbox.is_blank:
+            self.outbox = None
         return taken
 
     def close(self) -> None:
@@ -227,14 +263,26 @@ class Session:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    def _window(self) -> Outbox:
+        """The outbox; made where there was none, so ask before `admitted_seq` moves."""
+        if self.outbox is None:
+            limits = self._limits
+            self.outbox = Outbox(
+                self.admitted_seq,
+                early_max=limits.early_max,
+                early_bytes_max=limits.window_max,
+                starve_max_s=limits.starve_max_s,
+            )
+        return self.outbox
+
     def _admit_following(self, events: list[Event], now: float) -> None:
         for index, event in enumerate(events):
             if event.seq <= self.admitted_seq:
                 continue
-            if event.seq != self.admitted_seq + 1 or self.outbox.bytes_waiting >= self._limits.window_max:
+            if event.seq != self.admitted_seq + 1 or self.bytes_waiting >= self._limits.window_max:
                 self._fall_behind(events[index:])
                 return
-            self.outbox.admit(event, now)
+            self._window().admit(event, now)
             self.admitted_seq = event.seq
         self.head = max(self.head, self.admitted_seq)
         self._settle()
@@ -251,10 +299,10 @@ class Session:
     def _admit_early(self, events: list[Event]) -> None:
         for event in events:
             if event.lane == 0 and event.seq > self.admitted_seq:
-                self.outbox.admit_early(event)
+                self._window().admit_early(event)
 
     def _settle(self) -> None:
-        if self.outbox.bytes_waiting >= self._limits.window_max:
+        if self.bytes_waiting >= self._limits.window_max:
             self.state = State.LAGGING
         elif self.admitted_seq >= self.head:
             self.state = State.LIVE

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.http11 import Request
 
 from hub.core.closing import Close, retry_after_ms
-from hub.core.event import Event
+from hub.core.event import Event, Hint
 from hub.core.frames import (
     CODECS,
     JSON,
@@ -79,6 +79,7 @@ class Connection(Socket):
         "connected_at",
         "device",
         "focused_at",
+        "has_to_flush",
         "heard_at_beat",
         "is_dirty",
         "is_pumping",
@@ -112,6 +113,7 @@ class Connection(Socket):
         self.silent_beats = 0
         self.was_live = False
         self.is_dirty = False
+        self.has_to_flush = False
         self.is_pumping = False
         self.presence_missed: set[int] | None = None
         self._calls: CallQueue | None = None
@@ -192,7 +194,7 @@ class Connection(Socket):
 
     def _acknowledge(self, cursor: int) -> None:
         # At most up to what this connection was sent.
-        cursor = min(cursor, self.session.outbox.cursor)
+        cursor = min(cursor, self.session.cursor)
         if cursor > self.acked_seq and self.phase is Phase.OPEN:
             self.acked_seq = cursor
             self.node.acknowledged(self, cursor)
@@ -232,7 +234,7 @@ class Connection(Socket):
                 tenant_id=self.principal.tenant_id,
                 user_id=self.principal.user_id,
                 epoch=state.epoch,
-                cursor=self.session.outbox.cursor,
+                cursor=self.session.cursor,
                 head=state.head,
                 resume=resume,
                 heartbeat_ms=self.limits.heartbeat_ms,
@@ -258,22 +260,54 @@ class Connection(Socket):
     def heartbeat(self) -> None:
         self.say(Heartbeat(max(self.session.head, self.session.admitted_seq)))
 
-    def flush(self) -> None:
-        """Send what may leave now, as far as the socket takes it; ask for more of the log where there is room.
+    def hear(self, hint: Hint) -> None:
+        """A writer says what it has committed. Whoever calls it calls `end_turn` at the end of this turn.
 
-        Never raises. What was taken and could not be said is still the client's to ask for: by its cursor.
+        Never raises, nor do the two below. What was taken and could not be said is still the client's to ask for:
+        by its cursor.
         """
+        session = self.session
+        try:
+            if self.is_writable and session.pass_by(hint):
+                event = hint.events[0]
+                ring = event.rings and self.can_ring and self.node.ringer.asks(self, event, self._monotonic())
+                statistics = self.node.statistics
+                statistics.events_sent += 1
+                statistics.frames_sent += 1
+                self.gather(wire.message(self.codec.event(event, event.seq, ring=ring), is_text=self.is_text))
+            else:
+                session.hint(hint, self._monotonic())
+                self.has_to_flush = True
+        except Exception:
+            self._fail()
+
+    def end_turn(self, now: float) -> None:
+        """What came together leaves together."""
+        self.is_dirty = False
+        try:
+            self.give_gathered(now)
+        except Exception:
+            self._fail()
+        if self.has_to_flush:
+            self.has_to_flush = False
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what may leave now, as far as the socket takes it; ask for more of the log where there is room."""
         try:
             self._flush()
         except Exception:
-            _log.exception("a connection is closed, since what it is owed could not be sent")
-            self.close(Close.GOING_AWAY, "the hub failed to send this connection what it is owed")
+            self._fail()
+
+    def _fail(self) -> None:
+        _log.exception("a connection is closed, since what it is owed could not be sent")
+        self.close(Close.GOING_AWAY, "the hub failed to send this connection what it is owed")
 
     def _flush(self) -> None:
         session = self.session
         if self.phase is not Phase.OPEN:
             return
-        while self.is_writable and session.outbox and self.is_open:
+        while self.is_writable and session.has_waiting and self.is_open:
             now = self._monotonic()
             lagged = session.state is State.LAGGING
             taken = session.take(self.limits.batch_bytes_max, now)
@@ -306,7 +340,7 @@ class Connection(Socket):
     def ring_again(self, event: Event) -> None:
         """Send an event once more, so that this device rings: another one did not answer."""
         if self.is_open and self.phase is Phase.OPEN:
-            self.send(self.codec.event(event, self.session.outbox.cursor, ring=True))
+            self.send(self.codec.event(event, self.session.cursor, ring=True))
 
     # -- what the socket tells ---------------------------------------------------------------------------------------
 

@@ -234,11 +234,14 @@ class Node:
             self.statistics.hints_bad += 1
             return
         self.statistics.hints_received += 1
-        now = self.clock.monotonic()
-        self.ringer.heard(audience, hint.events, now)
-        for connection in audience.connections:
-            connection.session.hint(hint, now)
-            self._flush_soon(connection)
+        if audience.remote:
+            self.ringer.heard(audience, hint.events, self.clock.monotonic())
+        # A copy, since one that fails is closed, and leaves.
+        for connection in audience.connections.copy():
+            connection.hear(hint)
+            if not connection.is_dirty:
+                connection.is_dirty = True
+                self._end_soon(connection)
 
     def _on_other_message(self, topic: str, payload: bytes) -> None:
         if topic == NODES:
@@ -251,19 +254,17 @@ class Node:
         elif (tenant_id := tenant_of_tasks(topic)) is not None:
             self.task_watch.heard(tenant_id, payload)
 
-    def _flush_soon(self, connection: Connection) -> None:
-        """Flush at the end of this turn of the loop: what came together leaves together."""
-        if not connection.is_dirty:
-            connection.is_dirty = True
-            self._dirty.append(connection)
-            if len(self._dirty) == 1:
-                asyncio.get_running_loop().call_soon(self._flush_dirty)
+    def _end_soon(self, connection: Connection) -> None:
+        """At the end of this turn of the loop what came for it together leaves together."""
+        self._dirty.append(connection)
+        if len(self._dirty) == 1:
+            asyncio.get_running_loop().call_soon(self._end_turn)
 
-    def _flush_dirty(self) -> None:
+    def _end_turn(self) -> None:
         dirty, self._dirty = self._dirty, []
+        now = self.clock.monotonic()
         for connection in dirty:
-            connection.is_dirty = False
-            connection.flush()
+            connection.end_turn(now)
 
     def _on_connection(self, is_up: bool) -> None:
         if is_up:

@@ -10,6 +10,7 @@ Owns bytes and time-outs, not the meaning of messages: that is `Connection`'s.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import fcntl
 import http
@@ -35,7 +36,7 @@ _SLICE_BYTES = 4096
 """Bytes parsed before their frames are counted: 64 KiB of the smallest frames would hold up all others for long."""
 
 
-class Socket(asyncio.Protocol):
+class Socket(asyncio.Protocol, abc.ABC):
     """The bytes of one connection. Subclasses give meaning by the `_on_…` methods.
 
     It is *over* as soon as either side begins to close, and *gone* when the TCP connection is; between the
@@ -48,6 +49,7 @@ class Socket(asyncio.Protocol):
         "_fragments",
         "_frames_counted",
         "_frames_since",
+        "_gathered",
         "_has_ended",
         "_is_deaf",
         "_is_over",
@@ -74,6 +76,7 @@ class Socket(asyncio.Protocol):
         self._frames_since = 0.0
         self._frames_counted = 0
         self._bytes_given = 0
+        self._gathered = b""
         self._has_ended = False
         self._is_deaf = False
         self._is_over = False
@@ -86,31 +89,33 @@ class Socket(asyncio.Protocol):
 
     # -- what a subclass gives ---------------------------------------------------------------------------------------
 
+    @abc.abstractmethod
     def _on_request(self, request: Request) -> None:
         """The handshake request has come: call `_accept` or `refuse`, now or later."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _on_message(self, payload: bytes, *, is_text: bool) -> None:
-        raise NotImplementedError
+        """A whole message has come."""
 
+    @abc.abstractmethod
     def _on_writable(self) -> None:
         """The kernel has taken most of what was given."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _on_over(self) -> None:
         """Nothing more will be said or heard, whoever ended it; called once."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _on_gone(self) -> None:
         """The TCP connection is no more; called once, after `_on_over`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _bye(self, code: int, reason: str) -> bytes:
         """The message that goes before a close of ours."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _monotonic(self) -> float:
-        raise NotImplementedError
+        """Now, in seconds."""
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -258,6 +263,21 @@ class Socket(asyncio.Protocol):
         self.said_at = self._monotonic()
         self._give(frames[0] if len(frames) == 1 else b"".join(frames))
 
+    def gather(self, frame: bytes) -> None:
+        """Give a frame of `wire.message` together with all others of this turn of the loop, in one write.
+
+        Whoever calls it calls `give_gathered` at the end of the turn. What is sent meanwhile goes after it.
+        """
+        self._gathered += frame
+        if len(self._gathered) >= self.limits.batch_bytes_max:
+            self.give_gathered(self._monotonic())
+
+    def give_gathered(self, now: float) -> None:
+        """Write what was gathered. Nothing where that has been done already."""
+        if self._gathered:
+            self.said_at = now
+            self._give(b"")
+
     def send_ping(self) -> None:
         """Ask for a sign of life. A browser's script does not see it, so it is nothing that was said."""
         self._give(wire.PING)
@@ -288,6 +308,8 @@ class Socket(asyncio.Protocol):
         return self._bytes_given - waiting
 
     def _give(self, data: bytes) -> None:
+        if self._gathered:
+            data, self._gathered = self._gathered + data, b""
         if self._has_ended or self.transport.is_closing():
             return
         self._bytes_given += len(data)

@@ -39,7 +39,7 @@ def opened(head: int = 10, cursor: int | None = None, **limits: Any) -> Session:
 def left(session: Session) -> list[int]:
     """Let everything leave that may."""
     order: list[int] = []
-    while session.outbox:
+    while session.has_waiting:
         order.extend(e.seq for e, _ in session.take(1, 0))
     return order
 
@@ -70,7 +70,7 @@ def test_opening(said: dict[str, Any], resume: str, stands: tuple[str, int, int]
     asked: dict[str, Any] = {"resumable": True, "client_epoch": "e", "cursor": None} | said
     assert session.open("e", 10, **asked) == resume
     assert standing(session) == stands
-    assert session.outbox.cursor == stands[1]
+    assert session.cursor == stands[1]
 
 
 def test_what_is_heard_while_the_head_is_read_is_read_again() -> None:
@@ -79,7 +79,7 @@ def test_what_is_heard_while_the_head_is_read_is_read_again() -> None:
     session.hint(hint(11, 12), 0)
     assert session.open("e", 10, resumable=False, client_epoch=None, cursor=None) == "fresh"
     assert standing(session) == ("REPLAYING", 10, 12)
-    assert session.outbox.cursor == 10
+    assert session.cursor == 10
 
 
 def test_what_was_heard_before_the_read_began_is_in_it() -> None:
@@ -218,7 +218,7 @@ def test_a_page_that_cannot_be_followed_changes_nothing_and_is_followed_by_a_res
     session.hint(hint(700, 700, epoch="old"), 0)
     session.restart("x", 20)
     assert standing(session) == ("REPLAYING", 20, 20), "it reads once more, since what it heard may be of either"
-    assert (session.epoch, session.outbox.cursor, session.replayed_seq) == ("x", 20, 0)
+    assert (session.epoch, session.cursor, session.replayed_seq) == ("x", 20, 0)
     assert paged(session, "x", 20, [])
     assert session.state is State.LIVE
     session.hint(hint(21, 21, epoch="x"), 0)
@@ -232,7 +232,7 @@ def test_what_waited_is_forgotten_by_a_restart() -> None:
     session.begin_read()
     session.restart("x", 5)
     assert left(session) == []
-    assert session.outbox.bytes_waiting == 0
+    assert session.bytes_waiting == 0
     session.begin_read()
     assert session.page("x", 25, events(6, 25, size=0), 0)
     assert 20 in left(session), "its number is another event's now"
@@ -241,11 +241,42 @@ def test_what_waited_is_forgotten_by_a_restart() -> None:
 # -- the window --------------------------------------------------------------------------------------------------------
 
 
+PASSING: dict[str, tuple[Hint, bool]] = {
+    "one that follows on": (hint(11, 11), True),
+    "one that was had": (hint(10, 10), False),
+    "one behind a gap": (hint(12, 12), False),
+    "one of another epoch": (hint(11, 11, epoch="x"), False),
+    "several: their order is the window's": (hint(11, 12), False),
+    "none": (Hint("e", []), False),
+}
+
+
+@pytest.mark.parametrize(("heard", "passes"), PASSING.values(), ids=PASSING)
+def test_what_passes_an_empty_window_by(heard: Hint, passes: bool) -> None:
+    session = opened()
+    assert session.pass_by(heard) is passes
+    assert standing(session) == (("LIVE", 11, 11) if passes else ("LIVE", 10, 10))
+    assert session.cursor == session.admitted_seq
+    assert not session.has_waiting
+
+
+def test_nothing_passes_by_what_waits_or_what_is_being_read() -> None:
+    session = opened()
+    session.hint(hint(11, 12), 0)
+    assert not session.pass_by(hint(13, 13)), "two wait"
+    assert left(session) == [11, 12]
+    assert session.pass_by(hint(13, 13))
+    session.hint(hint(15, 15), 0)
+    assert not session.pass_by(hint(14, 14)), "the log is read"
+    session.close()
+    assert not session.pass_by(hint(14, 14))
+
+
 def test_a_full_window_takes_nothing_and_keeps_its_place() -> None:
     session = opened()
     session.hint(hint(11, 30), 0)
     assert standing(session) == ("LAGGING", 20, 30)
-    assert session.outbox.bytes_waiting == 1000
+    assert session.bytes_waiting == 1000
     assert not session.wants_page
     session.hint(hint(31, 31), 0)
     assert standing(session) == ("LAGGING", 20, 31)
@@ -258,7 +289,7 @@ def test_drained_to_the_low_mark_it_reads_on() -> None:
         session.take(1, 0)
         assert session.state is State.LAGGING
     session.take(1, 0)
-    assert (session.outbox.bytes_waiting, session.state) == (300, State.REPLAYING)
+    assert (session.bytes_waiting, session.state) == (300, State.REPLAYING)
     assert session.page_bytes_max == 700
 
 
@@ -274,7 +305,7 @@ def test_of_a_page_only_what_has_room_is_taken_and_the_rest_stays_in_the_log() -
     session = opened(cursor=0, head=50)
     assert paged(session, "e", 50, events(1, 50))
     assert standing(session) == ("LAGGING", 10, 50)
-    assert session.outbox.bytes_waiting == 1000
+    assert session.bytes_waiting == 1000
     assert left(session) == list(range(1, 11))
     assert paged(session, "e", 50, events(11, 50, size=0))
     assert session.admitted_seq > 20
@@ -397,7 +428,7 @@ def test_whatever_it_hears_it_sends_each_once_and_its_window_is_bounded(data: st
                 session.note_head(committed)
             case _:
                 sent.extend(e.seq for e, _ in session.take(data.draw(st.integers(1, 500)), 0))
-        assert session.outbox.bytes_waiting < LIMITS.window_max + cost(event(0, size=300))
+        assert session.bytes_waiting < LIMITS.window_max + cost(event(0, size=300))
         assert session.state is not State.LIVE or session.admitted_seq >= session.head
     committed = len(log)
     for _ in range(200):
@@ -405,5 +436,5 @@ def test_whatever_it_hears_it_sends_each_once_and_its_window_is_bounded(data: st
         read(3)
         sent.extend(e.seq for e, _ in session.take(400, 0))
     assert session.state is State.LIVE
-    assert session.outbox.cursor == committed
+    assert session.cursor == committed
     assert sorted(sent) == list(range(1, committed + 1))

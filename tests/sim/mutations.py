@@ -7,8 +7,8 @@ from typing import Final
 
 from hub.client.place import Place
 from hub.core.counts import Counts
-from hub.core.event import Event, lane_of
-from hub.core.session import Session
+from hub.core.event import Event, Hint, lane_of
+from hub.core.session import Session, State
 from tests.sim.world import LIMITS, Broken, Rules, World
 
 
@@ -32,8 +32,9 @@ class _DroppingSession(Session):
     def _admit_following(self, events: list[Event], now: float) -> None:
         for event in events:
             if event.seq == self.admitted_seq + 1:
-                if self.outbox.bytes_waiting < LIMITS.window_max:
-                    self.outbox.admit(event, now)
+                window = self._window()
+                if window.bytes_waiting < LIMITS.window_max:
+                    window.admit(event, now)
                 self.admitted_seq = event.seq
         self.head = max(self.head, self.admitted_seq)
 
@@ -43,6 +44,24 @@ class DropsOnOverflow(Rules):
 
     def session(self) -> Session:
         return _DroppingSession(LIMITS)
+
+
+class _PassingSession(Session):
+    __slots__ = ()
+
+    def pass_by(self, hint: Hint) -> bool:
+        event = hint.events[0]
+        if self.state is not State.LIVE or hint.epoch != self.epoch or event.seq != self.admitted_seq + 1:
+            return False
+        self.admitted_seq = self.head = event.seq
+        return True
+
+
+class PassesWhatWaits(Rules):
+    """A hint goes by a window in which others wait."""
+
+    def session(self) -> Session:
+        return _PassingSession(LIMITS)
 
 
 class ReadsBeforeAttaching(Rules):
@@ -86,6 +105,7 @@ MUTATIONS: Final[dict[str, type[Rules]]] = {
     for rules in (
         CursorIsTheHighestSeq,
         DropsOnOverflow,
+        PassesWhatWaits,
         ReadsBeforeAttaching,
         PublishesBeforeCommit,
         ReadAllOvertakes,

@@ -20,6 +20,7 @@ RARE = {
     "hint all known",
     "hint doubled",
     "hint lost",
+    "hint passed by",
     "hint of another epoch",
     "hint while LAGGING",
     "hint while LIVE",

@@ -21,7 +21,7 @@ from typing import Any
 from hub.client.place import Place
 from hub.core.counts import Counts
 from hub.core.event import CREATED, Event, Hint, lane_of
-from hub.core.outbox import cost
+from hub.core.outbox import Outbox, cost
 from hub.core.session import Limits, Session, State
 from tests.sim.inbox import Inbox
 
@@ -251,7 +251,11 @@ class World:
                 first, last = hint.events[0].seq, hint.events[-1].seq
                 self.seen["hint all known"] += last <= session.admitted_seq
                 self.seen["hint after a gap"] += first > session.admitted_seq + 1
-            session.hint(hint, self.now)
+            if link.is_writable and session.pass_by(hint):
+                self.seen["hint passed by"] += 1
+                self._send(link, "event", (session.epoch, hint.events[0], hint.events[0].seq), cost(hint.events[0]))
+            else:
+                session.hint(hint, self.now)
             self.flush(link)
 
     # -- connections -------------------------------------------------------------------------------------------------
@@ -299,7 +303,7 @@ class World:
                 self.seen["heard more than was read while opening"] += 1
             link.is_attached = True
             link.is_welcomed = True
-            start = link.session.outbox.cursor
+            start = link.session.cursor
             self._send(link, "welcome", (resume, epoch, start, inbox), 50)
             self.flush(link)
 
@@ -312,7 +316,7 @@ class World:
         link.is_open = False
         if link.buffer:
             self.seen["cut with frames on their way"] += 1
-        if link.session.outbox:
+        if link.session.has_waiting:
             self.seen["cut with events waiting"] += 1
         link.session.close()
         link.node.links.remove(link)
@@ -342,7 +346,7 @@ class World:
         session = link.session
         if not link.is_welcomed or not link.is_open:
             return
-        while link.is_writable and session.outbox:
+        while link.is_writable and session.has_waiting:
             before = session.state
             taken = session.take(BATCH, self.now)
             if not taken:
@@ -362,7 +366,7 @@ class World:
             self._read(link)
 
     def _check_bounds(self, node: Node, session: Session) -> None:
-        outbox = session.outbox
+        outbox = session.outbox or Outbox()
         if outbox.bytes_waiting > LIMITS.window_max + 300:
             raise Broken(f"the window holds {outbox.bytes_waiting} bytes")
         early = outbox._early
