@@ -32,6 +32,7 @@ _SECRET = "a-secret-of-the-benchmark-of-32-bytes"
 _HUB = [sys.executable, "-c", "from hub.cli import main; main()"]
 _READY_WITHIN_S = 60.0
 _TOKEN_TTL_S = 86_400
+_ADMIN = 1_000_001
 SWEEP_INTERVAL_S = 4
 """The longest that is allowed: between two sweeps there is time to tell of what is committed."""
 _LOOK_S = 0.1
@@ -106,11 +107,11 @@ class Hub:
 
     # -- what it says ------------------------------------------------------------------------------------------------
 
-    def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """(status, body) of one request as a service of the tenant."""
+    def request(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> tuple[int, bytes]:
+        """(status, body) of one request, as a service of the tenant where no token is given."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
-            headers = {"Authorization": f"Bearer {service_token()}", "Content-Type": "application/json"}
+            headers = {"Authorization": f"Bearer {token or service_token()}", "Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             return response.status, response.read()
@@ -150,6 +151,10 @@ def tokens(count: int, *, first: int = 1) -> list[str]:
 
 def service_token() -> str:
     return _mint(None, "service")
+
+
+def admin_token() -> str:
+    return _mint(_ADMIN, "admin")
 
 
 def _mint(user_id: int | None, role: Role) -> str:

@@ -13,8 +13,7 @@
  *   quit
  *
  * Every answer is one line of JSON. Frames of the hub are told apart by how they begin, not parsed: the client
- * must cost less than what it measures. Latency is from the `at` of an event, or its `sent_ns` where it has one,
- * by the clock of this machine.
+ * must cost less than what it measures. Latency is from the `at` of an event, by the clock of this machine.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -96,23 +95,17 @@ static double percentile_us(double share) {
 }
 
 static void take_latency(const unsigned char *frame, size_t size) {
-    const unsigned char *found = memmem(frame, size, "\"sent_ns\":", 10);
-    long long us;
-    if (found) {
-        us = (clock_ns(CLOCK_REALTIME) - atoll((const char *)found + 10)) / 1000;
-    } else {
-        found = memmem(frame, size < 256 ? size : 256, "\"at\":\"", 6);
-        if (!found || found + 6 + 20 > frame + size || found[16] != 'T') return;
-        const char *at = (const char *)found + 6;
-        long long seconds = (at[11] - '0') * 36000LL + (at[12] - '0') * 3600 + (at[14] - '0') * 600 +
-                            (at[15] - '0') * 60 + (at[17] - '0') * 10 + (at[18] - '0');
-        long long fraction = 0, unit = 100000;
-        if (at[19] == '.')
-            for (const char *digit = at + 20; *digit >= '0' && *digit <= '9'; digit++, unit /= 10)
-                fraction += (*digit - '0') * unit;
-        us = clock_ns(CLOCK_REALTIME) / 1000 % 86400000000LL - seconds * 1000000 - fraction;
-        if (us < -43200000000LL) us += 86400000000LL; /* midnight lay between */
-    }
+    const unsigned char *found = memmem(frame, size < 256 ? size : 256, "\"at\":\"", 6);
+    if (!found || found + 6 + 20 > frame + size || found[16] != 'T') return;
+    const char *at = (const char *)found + 6;
+    long long seconds = (at[11] - '0') * 36000LL + (at[12] - '0') * 3600 + (at[14] - '0') * 600 + (at[15] - '0') * 60 +
+                        (at[17] - '0') * 10 + (at[18] - '0');
+    long long fraction = 0, unit = 100000;
+    if (at[19] == '.')
+        for (const char *digit = at + 20; *digit >= '0' && *digit <= '9'; digit++, unit /= 10)
+            fraction += (*digit - '0') * unit;
+    long long us = clock_ns(CLOCK_REALTIME) / 1000 % 86400000000LL - seconds * 1000000 - fraction;
+    if (us < -43200000000LL) us += 86400000000LL; /* midnight lay between */
     if (us < 0) us = 0;
     latencies[bucket_of(us)]++;
     latency_count++;
