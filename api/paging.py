@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Any, Final, Generic, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, NoReturn, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
 
 from api.query import RequestQuery
+from api.violations import text_fault
 from hub.app.errors import Invalid, Violation
+from hub.core.wall_clock import instant_fault
 
 T = TypeVar("T")
 
@@ -27,6 +30,7 @@ OFFSET_MAX: Final = 10_000
 """PostgreSQL reads and throws away every row before an offset: further in, a cursor is the way."""
 
 _SEAL_BYTES: Final = 12
+_BIGINT_END: Final = 2**63
 _PAGING: Final = frozenset({"limit", "cursor", "offset", "include"})
 
 Include = Literal["total"]
@@ -76,16 +80,19 @@ class Cursors(Generic[T]):
         try:
             data = urlsafe_b64decode(query.cursor + "=" * (-len(query.cursor) % 4))
         except ValueError:
-            _refuse()
+            refuse_cursor()
         seal, place = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
         # Base64 has several spellings of one value: only our own is taken, so that nothing can be changed unseen.
         if seal != self._seal(query, place) or _text(data) != query.cursor:
-            _refuse()
+            refuse_cursor()
         try:
-            return self._decoder.decode(place)
+            found = self._decoder.decode(place)
         except msgspec.DecodeError:
             # Sealed by a version of the hub that ordered this list by something else.
-            _refuse()
+            refuse_cursor()
+        if not _can_be_asked(found):
+            refuse_cursor()
+        return found
 
     def cursor(self, query: PageQuery, position: T) -> str:
         """The cursor of the page after `position`, with the filters of `query`."""
@@ -117,5 +124,23 @@ def _text(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _refuse() -> NoReturn:
+def _can_be_asked(place: Any) -> bool:
+    """Whether PostgreSQL takes it: whoever knows how a seal is made can seal what no row has."""
+    match place:
+        case bool():
+            return True
+        case int():
+            return -_BIGINT_END <= place < _BIGINT_END
+        case str():
+            return text_fault(place) is None
+        case datetime():
+            return place.tzinfo is not None and instant_fault(place) is None
+        case tuple():
+            return all(map(_can_be_asked, cast("tuple[Any, ...]", place)))
+        case _:
+            return False
+
+
+def refuse_cursor() -> NoReturn:
+    """Raises `Invalid`: this cursor is none of this list."""
     raise Invalid([("query.cursor", "Must be the `next_cursor` of this list, with the same filters.")])

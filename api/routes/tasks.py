@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from api.merge import Patch
-from api.paging import Cursors, Listing
+from api.paging import Cursors, Listing, refuse_cursor
 from api.route import EVERYONE, PEOPLE, Answer, Call, Route, route
 from api.routes.calling import answer_of, caller_of
 from api.routes.task_bodies import (
@@ -30,7 +30,7 @@ from hub.app.task_views import Figures, Page, TaskTree, TaskView
 from hub.app.tasks import Write
 from hub.app.unit import Outcome
 from hub.core.task import Status, Task, shown
-from hub.store.task_lists import Asked, Listed
+from hub.store.task_lists import Asked, Listed, is_key
 
 _LIST: Final = Cursors("tasks", tuple[str, int])
 _BY_LEAD: Final = Cursors("tasks/lead", tuple[str, int])
@@ -113,10 +113,13 @@ async def list_overdue(call: Call[Deps, None, TaskPageQuery]) -> Answer:
 
 async def _list(call: Call[Deps, None, Any], cursors: Cursors[tuple[str, int]], asked: Asked) -> Answer:
     query: TaskPageQuery = call.query
+    place = cursors.position(query)
+    if place is not None and not is_key(query.sort, place[0]):
+        refuse_cursor()
     asked = msgspec.structs.replace(
         asked,
         sort=query.sort,
-        after=cursors.position(query),
+        after=place,
         # One more than a page tells whether another follows.
         limit=query.limit + 1,
         offset=query.offset or 0,

@@ -14,6 +14,7 @@ import msgspec
 
 from hub.core.priority import Priority
 from hub.core.task import Status, TaskRow
+from hub.core.wall_clock import instant_fault
 from hub.store.pool import Tx
 from hub.store.sql import like
 
@@ -87,6 +88,20 @@ class _Query:
     def where(self, condition: str, value: Any) -> None:
         if value is not None:
             self.conditions.append(condition.format(self.value(value)))
+
+
+def is_key(sort: Sort, text: str) -> bool:
+    """Whether a list in this order may have a row with this key: no other text can be read as what it orders by."""
+    name = sort.removeprefix("-")
+    if name == "priority":
+        return text in ("1", "2", "3", "4")
+    if text == "infinity":
+        return name == "due_date"
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return at.tzinfo is not None and instant_fault(at) is None
 
 
 async def read_page(tx: Tx, tenant_id: str, asked: Asked) -> list[Listed]:

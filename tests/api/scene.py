@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any, Final
 
@@ -25,17 +26,21 @@ NAME: Final = re.compile(r"\{([a-z]+)\}")
 """How a path or a body names a row of the scene."""
 
 
+_SERIALS: Final = itertools.count(1)
+"""Names of rows: no two alike, whichever scene made them."""
+
+
 class Scene:
     """The first tenant, with a row of every kind that is asked for."""
 
     def __init__(self, hub: Whole, tenant: str, mark: str = MARK) -> None:
         self.tenant, self._mark, self._world = tenant, mark, hub.world
-        self._serial = 0
+        self._serial = next(_SERIALS)
         self.owner, _, _, self.supervisor, self.admin, self.service = (hub.caller(tenant, *one) for one in INSIDE)
 
     async def make(self, kinds: set[str]) -> dict[str, Any]:
         """Fresh rows, by kind."""
-        self._serial += 1
+        self._serial = next(_SERIALS)
         made: dict[str, Any] = {name: PEOPLE[name] for name in kinds & set(PEOPLE)}
         await self.admin.put(f"/users/{OWNER}", {"display_name": self._mark})
         # What others stand on comes first.
