@@ -222,7 +222,7 @@ class Dispatcher:
             errors += invalid.errors
         try:
             idempotency = idempotency_of(heads, query_string, data) if route.idempotent else None
-            if_match = if_match_of(heads)
+            if_match = if_match_of(heads) if route.conditional else None
         except Invalid as invalid:
             errors += invalid.errors
         if errors:

@@ -61,7 +61,7 @@ def page_of(document: dict[str, Any]) -> str:
     title = escape(document["info"]["title"])
     sections: list[str] = []
     for path, operations in document["paths"].items():
-        sections += [_operation(path, method, one) for method, one in operations.items()]
+        sections += [_operation(document, path, method, one) for method, one in operations.items()]
     schemas = "".join(
         f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary>{_code(schema)}</details>'
         for name, schema in document["components"]["schemas"].items()
@@ -76,7 +76,7 @@ def page_of(document: dict[str, Any]) -> str:
     )
 
 
-def _operation(path: str, method: str, one: dict[str, Any]) -> str:
+def _operation(document: dict[str, Any], path: str, method: str, one: dict[str, Any]) -> str:
     parts = [f"<p>{escape(one['description'])}</p>"]
     if parameters := one.get("parameters"):
         rows = "".join(
@@ -87,13 +87,21 @@ def _operation(path: str, method: str, one: dict[str, Any]) -> str:
         parts.append(f"<table><tr><th>parameter</th><th>in</th><th>type</th></tr>{rows}</table>")
     if body := one.get("requestBody"):
         parts.append(f"<p>Body</p>{_code(body)}")
-    rows = "".join(
-        f"<tr><td>{escape(status)}</td><td>{escape(answer['description'])}</td><td>{_links(answer)}</td></tr>"
-        for status, answer in one["responses"].items()
-    )
-    parts.append(f"<table><tr><th>status</th><th></th><th>type</th></tr>{rows}</table>")
+    rows = "".join(_answer(status, _resolved(document, answer)) for status, answer in one["responses"].items())
+    parts.append(f"<table><tr><th>status</th><th></th><th>type</th><th>headers</th></tr>{rows}</table>")
     name = f"<code>{method.upper()} {escape(path)}</code> {escape(one['summary'])}"
     return f'<details id="{escape(one["operationId"])}"><summary>{name}</summary>{"".join(parts)}</details>'
+
+
+def _resolved(document: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    reference = answer.get("$ref")
+    return document["components"]["responses"][reference.rpartition("/")[2]] if reference else answer
+
+
+def _answer(status: str, answer: dict[str, Any]) -> str:
+    headers = escape(", ".join(answer["headers"]))
+    phrase = escape(answer["description"])
+    return f"<tr><td>{escape(status)}</td><td>{phrase}</td><td>{_links(answer)}</td><td>{headers}</td></tr>"
 
 
 def _links(answer: dict[str, Any]) -> str:

@@ -53,7 +53,13 @@ def metrics_route(registry: CollectorRegistry, *, roles: tuple[Role, ...] | None
     """`GET /metrics`. `roles` None = open, for where the network itself keeps others out."""
 
     @route(
-        "GET", "/metrics", summary="Figures for Prometheus", roles=roles, responses={200: str}, media_type="text/plain"
+        "GET",
+        "/metrics",
+        summary="Figures for Prometheus",
+        roles=roles,
+        responses={200: str},
+        media_type="text/plain",
+        position=False,
     )
     async def metrics(call: Call[object, None, None]) -> Answer:
         encode, media_type = choose_encoder("")

@@ -123,6 +123,7 @@ class Route:
 
     `responses` are the types of the answers' bodies by status (None = no body), `errors` the statuses of the
     problems that its use case may answer; those that the mechanism itself answers are added by `problem_statuses`.
+    `position`: its answers may have a `Hub-Position`.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Route:
         bulk: bool,
         parameters: Mapping[str, Any],
         media_type: str,
+        position: bool,
     ) -> None:
         if idempotent and method != "POST":
             raise TypeError(f"{method} {path}: only a POST takes an Idempotency-Key")
@@ -154,6 +156,7 @@ class Route:
         self.idempotent = idempotent
         self.bulk = bulk
         self.media_type = media_type
+        self.position = position and roles is not None
         names = _PARAMETER.findall(path)
         if unknown := set(parameters) - set(names):
             raise TypeError(f"{method} {path}: no such parameter in the path: {', '.join(sorted(unknown))}")
@@ -165,17 +168,22 @@ class Route:
         self.query: QueryReader[Any] | None = None if query is type(None) else QueryReader(query)
 
     @property
+    def conditional(self) -> bool:
+        """Whether it honours `If-Match`. A bulk body names the versions of its items itself."""
+        return 412 in self.errors and not self.bulk
+
+    @property
     def problem_statuses(self) -> tuple[int, ...]:
-        """Every problem that it may answer, ascending."""
-        statuses = {*self.errors, 500, 503}
+        """Every problem that it, or another method at its address, may answer, ascending."""
+        # Whatever is called may come with a body that it does not take, and with a query that it does not know.
+        statuses = {*self.errors, 405, 408, 413, 422, 429, 500}
         if self.roles is not None:
-            statuses |= {401, 403, 429}
-        if self.path_reader.kinds or self.query or self.body:
-            statuses.add(422)
+            # 503: keys that prove tokens, or the database, may be away.
+            statuses |= {401, 403, 503}
         if self.body:
-            statuses |= {400, 408, 413, 415}
+            statuses |= {400, 415}
         if self.idempotent:
-            statuses |= {409, 422}
+            statuses.add(409)
         return tuple(sorted(statuses))
 
 
@@ -191,6 +199,7 @@ def route(
     bulk: bool = False,
     parameters: Mapping[str, Any] | None = None,
     media_type: str = "application/json",
+    position: bool = True,
 ) -> Callable[[Handler[D, B, Q]], Route]:
     """Declare a route; see `Route`. The handler's annotation `Call[Deps, Body, Query]` gives its body and query.
 
@@ -215,6 +224,7 @@ def route(
             bulk=bulk,
             parameters=parameters or {},
             media_type=media_type,
+            position=position,
         )
 
     return declare

@@ -133,9 +133,16 @@ CollapseKey = Annotated[
 ]
 Instant = Annotated[
     datetime,
-    Meta(tz=True, extra={"rule": instant_fault}, description="RFC 3339, with any offset."),
+    Meta(tz=True, extra={"rule": instant_fault}, description="RFC 3339, with any offset; in the years 1970 to 9998."),
 ]
-Data = Annotated[dict[str, Any], Meta(extra={"rule": data_rule}, description="Free-form; at most 16 KiB.")]
+Data = Annotated[
+    dict[str, Any],
+    Meta(
+        extra={"rule": data_rule},
+        description=f"Free-form; at most {DATA_BYTES_MAX // 1024} KiB of JSON, nested at most {DATA_DEPTH_MAX} deep,"
+        " with no number beyond the range of a double.",
+    ),
+]
 ActionUrl = Annotated[
     str,
     Meta(

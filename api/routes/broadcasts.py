@@ -41,7 +41,7 @@ async def create_broadcast(call: Call[Deps, NewBroadcast, None]) -> Answer:
 
 
 @route("GET", "/broadcasts/{id}", summary="How far a broadcast has come", roles=ADMINS,
-       responses={200: BroadcastProgress}, errors=(404,))  # fmt: skip
+       responses={200: BroadcastProgress}, errors=(404,), position=False)  # fmt: skip
 async def read_broadcast(call: Call[Deps, None, BroadcastQuery]) -> Answer:
     query = call.query
     if not query.unread:

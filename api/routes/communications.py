@@ -42,7 +42,7 @@ class FiguresQuery(RequestQuery, kw_only=True):
 
 
 @route("GET", "/communication-logs", summary="Every message sent outside", roles=ADMINS,
-       responses={200: Listing[Message]})  # fmt: skip
+       responses={200: Listing[Message]}, position=False)  # fmt: skip
 async def list_logs(call: Call[Deps, None, LogsQuery]) -> Answer:
     """Newest first."""
     query = call.query
@@ -66,7 +66,7 @@ async def list_logs(call: Call[Deps, None, LogsQuery]) -> Answer:
 
 
 @route("GET", "/communication-logs/stats", summary="What became of it, by channel and template", roles=ADMINS,
-       responses={200: Figures})  # fmt: skip
+       responses={200: Figures}, position=False)  # fmt: skip
 async def read_figures(call: Call[Deps, None, FiguresQuery]) -> Answer:
     """Rates are shares from 0 to 1: delivered and bounced of what was sent, the rest of what was delivered."""
     query = call.query
@@ -76,7 +76,8 @@ async def read_figures(call: Call[Deps, None, FiguresQuery]) -> Answer:
     return Answer(200, figures)
 
 
-@route("GET", "/communication-logs/{id}", summary="One message", roles=ADMINS, responses={200: Message}, errors=(404,))
+@route("GET", "/communication-logs/{id}", summary="One message", roles=ADMINS, responses={200: Message}, errors=(404,),
+       position=False)  # fmt: skip
 async def read_log(call: Call[Deps, None, None]) -> Answer:
     return Answer(200, await communications.read_log(call.deps, caller_of(call), call.id()))
 

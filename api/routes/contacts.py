@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import Meta
 
 from api.route import PEOPLE, Answer, Call, Route, route
 from api.routes.calling import answer_of, caller_of
-from api.types import AttachmentUrl, Id
+from api.types import AttachmentUrl
 from api.validation import RequestBody
 from hub.app import contacts
-from hub.app.contacts import AddressName, Contacts, PushKey
+from hub.app.contacts import Contacts, PushKey
 from hub.app.deps import Deps
 from hub.app.directory import KEEPERS
 from hub.core.address import Email, Phone, Slack
@@ -24,12 +24,12 @@ Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_=-]{16,128}(?![\s\S])", extra={"
 class ContactsBody(RequestBody, kw_only=True):
     """All addresses: what is left out is taken away. The fields that only an answer has are ignored."""
 
+    read_only: ClassVar[frozenset[str]] = frozenset({"user_id", "unsubscribed"})
+
     email: Email | None = None
     phone: Phone | None = None
     whatsapp: Phone | None = None
     slack: Slack | None = None
-    user_id: Id | None = None
-    unsubscribed: list[AddressName] | None = None
 
 
 class PushKeys(RequestBody, kw_only=True):
@@ -53,7 +53,7 @@ class PushSubscriptions(msgspec.Struct):
     items: list[PushSubscription]
 
 
-@route("GET", "/contacts", summary="One's own addresses", roles=PEOPLE, responses={200: Contacts})
+@route("GET", "/contacts", summary="One's own addresses", roles=PEOPLE, responses={200: Contacts}, position=False)
 async def read_contacts(call: Call[Deps, None, None]) -> Answer:
     return Answer(200, await contacts.read_contacts(call.deps, caller_of(call)))
 
@@ -65,7 +65,8 @@ async def put_contacts(call: Call[Deps, ContactsBody, None]) -> Answer:
     return answer_of(await contacts.put_contacts(call.deps, caller_of(call), _wanted(call.body, owner)))
 
 
-@route("GET", "/users/{user_id}/contacts", summary="A user's addresses", roles=KEEPERS, responses={200: Contacts})
+@route("GET", "/users/{user_id}/contacts", summary="A user's addresses", roles=KEEPERS, responses={200: Contacts},
+       position=False)  # fmt: skip
 async def read_contacts_of(call: Call[Deps, None, None]) -> Answer:
     """Any id is accepted: someone unknown has none."""
     return Answer(200, await contacts.read_contacts(call.deps, caller_of(call), call.id("user_id")))
@@ -93,7 +94,8 @@ async def subscribe(call: Call[Deps, PushBody, None]) -> Answer:
     return answer_of(made, status=201)
 
 
-@route("GET", "/push-subscriptions", summary="One's own browsers", roles=PEOPLE, responses={200: PushSubscriptions})
+@route("GET", "/push-subscriptions", summary="One's own browsers", roles=PEOPLE, responses={200: PushSubscriptions},
+       position=False)  # fmt: skip
 async def list_subscriptions(call: Call[Deps, None, None]) -> Answer:
     return Answer(200, PushSubscriptions(await contacts.list_subscriptions(call.deps, caller_of(call))))
 
@@ -105,7 +107,7 @@ async def unsubscribe(call: Call[Deps, None, None]) -> Answer:
 
 
 @route("GET", "/push-subscriptions/key", summary="The key that browsers subscribe with", roles=PEOPLE,
-       responses={200: PushKey})  # fmt: skip
+       responses={200: PushKey}, position=False)  # fmt: skip
 async def read_push_key(call: Call[Deps, None, None]) -> Answer:
     """For `applicationServerKey` (VAPID, RFC 8292). One pair a tenant, made once."""
     return Answer(200, await contacts.read_push_key(call.deps, caller_of(call)))

@@ -21,7 +21,7 @@ class ApiKeys(msgspec.Struct):
     items: list[ApiKey]
 
 
-@route("GET", "/api-keys", summary="The tenant's API keys", roles=ADMINS, responses={200: ApiKeys})
+@route("GET", "/api-keys", summary="The tenant's API keys", roles=ADMINS, responses={200: ApiKeys}, position=False)
 async def list_api_keys(call: Call[Deps, None, None]) -> Answer:
     return Answer(200, ApiKeys(await credentials.list_api_keys(call.deps, caller_of(call))))
 

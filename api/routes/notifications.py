@@ -96,7 +96,7 @@ async def clean_up(call: Call[Deps, CleanupBody, None]) -> Answer:
 
 
 @route("POST", "/notifications/explain", summary="Why something would be told, held or dropped", roles=EVERYONE,
-       responses={200: Explanation}, errors=(403,))  # fmt: skip
+       responses={200: Explanation}, errors=(403,), position=False)  # fmt: skip
 async def explain(call: Call[Deps, ExplainBody, None]) -> Answer:
     """Nothing is sent. Every rule in its order, by the very function that delivery uses."""
     body = call.body
@@ -177,7 +177,7 @@ async def read_notification(call: Call[Deps, None, None]) -> Answer:
 
 
 @route("GET", "/notifications/{id}/delivery", summary="Every channel's attempts and outcome", roles=EVERYONE,
-       responses={200: Deliveries}, errors=(404,))  # fmt: skip
+       responses={200: Deliveries}, errors=(404,), position=False)  # fmt: skip
 async def read_delivery(call: Call[Deps, None, None]) -> Answer:
     return Answer(200, Deliveries(await inbox.read_delivery(call.deps, caller_of(call), call.id())))
 

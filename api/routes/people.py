@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
@@ -24,13 +23,12 @@ from hub.store.directory import Group, Person
 class PersonBody(RequestBody, kw_only=True):
     """What is known of a user. What is left out is null; the fields that only an answer has are ignored."""
 
+    read_only: ClassVar[frozenset[str]] = frozenset({"user_id", "created_at", "updated_at"})
+
     display_name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     locale: Locale | None = None
     timezone: Zone | None = None
     external_id: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
-    user_id: Id | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
 
 
 class PresenceQuery(RequestQuery, kw_only=True):
@@ -42,14 +40,13 @@ class PresenceQuery(RequestQuery, kw_only=True):
 class GroupBody(RequestBody, kw_only=True):
     """Who is in it. The fields that only an answer has are ignored."""
 
+    read_only: ClassVar[frozenset[str]] = frozenset({"name", "names", "created_at", "updated_at"})
+
     members: Annotated[list[Id], Meta(max_length=GROUP_MEMBERS_MAX)]
-    name: GroupName | None = None
-    names: dict[str, str] | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
 
 
-@route("GET", "/users/{user_id}", summary="A user", roles=KEEPERS, responses={200: Person}, errors=(404,))
+@route("GET", "/users/{user_id}", summary="A user", roles=KEEPERS, responses={200: Person}, errors=(404,),
+       position=False)  # fmt: skip
 async def read_person(call: Call[Deps, None, None]) -> Answer:
     """Whoever has an entry, or an inbox."""
     return Answer(200, await directory.read_person(call.deps, caller_of(call), call.id("user_id")))
@@ -70,7 +67,7 @@ async def put_person(call: Call[Deps, PersonBody, None]) -> Answer:
 
 
 @route("GET", "/groups/{name}", summary="A group", roles=PRODUCERS, responses={200: Group}, errors=(404,),
-       parameters={"name": PathText})  # fmt: skip
+       parameters={"name": PathText}, position=False)  # fmt: skip
 async def read_group(call: Call[Deps, None, None]) -> Answer:
     """`members` are ids, `names` those of them who have a name."""
     return Answer(200, await directory.read_group(call.deps, caller_of(call), call.text("name")))
@@ -89,7 +86,8 @@ async def delete_group(call: Call[Deps, None, None]) -> Answer:
     return answer_of(await directory.delete_group(call.deps, caller_of(call), call.text("name")), status=204)
 
 
-@route("GET", "/presence", summary="Who is connected", roles=SUPERVISORS, responses={200: Presence}, errors=(404,))
+@route("GET", "/presence", summary="Who is connected", roles=SUPERVISORS, responses={200: Presence}, errors=(404,),
+       position=False)  # fmt: skip
 async def read_presence(call: Call[Deps, None, PresenceQuery]) -> Answer:
     """By id. With `group`: each of its members, connected or not. `is_complete` is false where a node has not answered
     or, without Redis, only this node can tell."""
@@ -104,7 +102,7 @@ async def erase_user(call: Call[Deps, None, None]) -> Answer:
 
 
 @route("GET", "/users/{user_id}/export", summary="All that is known of a person", roles=ADMINS,
-       responses={200: Export})  # fmt: skip
+       responses={200: Export}, position=False)  # fmt: skip
 async def export_user(call: Call[Deps, None, None]) -> Answer:
     """By section, the newest first. That it was asked for is in the trail."""
     return Answer(200, await erasure.export_user(call.deps, caller_of(call), call.id("user_id")))

@@ -103,7 +103,7 @@ def _answer(outcome: Outcome[Template], status: int) -> Answer:
     return _tagged(answer_of(outcome, status=status), outcome.result)
 
 
-@route("GET", "/templates", summary="The templates", roles=ADMINS, responses={200: Listing[Template]})
+@route("GET", "/templates", summary="The templates", roles=ADMINS, responses={200: Listing[Template]}, position=False)
 async def list_templates(call: Call[Deps, None, TemplatesQuery]) -> Answer:
     """By name, channel and locale."""
     query = call.query
@@ -131,7 +131,8 @@ async def create_template(call: Call[Deps, NewTemplate, None]) -> Answer:
     return _answer(await templates.create_template(call.deps, caller, _wording_of(call.body)), 201)
 
 
-@route("GET", "/templates/{id}", summary="One template", roles=ADMINS, responses={200: Template}, errors=(404,))
+@route("GET", "/templates/{id}", summary="One template", roles=ADMINS, responses={200: Template}, errors=(404,),
+       position=False)  # fmt: skip
 async def read_template(call: Call[Deps, None, None]) -> Answer:
     template = await templates.read_template(call.deps, caller_of(call), call.id())
     return _tagged(Answer(200, template), template)
@@ -153,13 +154,13 @@ async def delete_template(call: Call[Deps, None, None]) -> Answer:
 
 
 @route("GET", "/templates/{id}/versions", summary="What a template has said", roles=ADMINS,
-       responses={200: Versions}, errors=(404,))  # fmt: skip
+       responses={200: Versions}, errors=(404,), position=False)  # fmt: skip
 async def read_versions(call: Call[Deps, None, None]) -> Answer:
     return Answer(200, Versions(await templates.read_versions(call.deps, caller_of(call), call.id())))
 
 
 @route("POST", "/templates/{id}/preview", summary="What a message would say", roles=ADMINS,
-       responses={200: Preview}, errors=(404,))  # fmt: skip
+       responses={200: Preview}, errors=(404,), position=False)  # fmt: skip
 async def preview_template(call: Call[Deps, PreviewBody, None]) -> Answer:
     """Nothing is sent, nothing is counted. A missing variable is named."""
     return Answer(200, await templates.preview(call.deps, caller_of(call), call.id(), call.body.variables))

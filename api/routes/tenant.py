@@ -33,7 +33,8 @@ class TrailQuery(PageQuery, kw_only=True):
     until: Instant | None = None
 
 
-@route("GET", "/settings", summary="The tenant's settings", roles=ADMINS, responses={200: TenantSettings})
+@route("GET", "/settings", summary="The tenant's settings", roles=ADMINS, responses={200: TenantSettings},
+       position=False)  # fmt: skip
 async def read_settings(call: Call[Deps, None, None]) -> Answer:
     return Answer(200, await tenant.read_settings(call.deps, caller_of(call)))
 
@@ -44,7 +45,7 @@ async def patch_settings(call: Call[Deps, Patch[TenantSettings], None]) -> Answe
     return answer_of(await tenant.change_settings(call.deps, caller_of(call), call.body.apply))
 
 
-@route("GET", "/audit", summary="Who did what", roles=ADMINS, responses={200: Listing[Deed]})
+@route("GET", "/audit", summary="Who did what", roles=ADMINS, responses={200: Listing[Deed]}, position=False)
 async def read_trail(call: Call[Deps, None, TrailQuery]) -> Answer:
     """Newest first. `changes` has names of fields, counts and ids, never content."""
     query = call.query

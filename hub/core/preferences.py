@@ -32,13 +32,13 @@ LOCALE_CHARS_MAX: Final = 35
 _CLOCK: Final = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _CATEGORY: Final = re.compile(r"[a-z0-9_.-]{1,64}")
 _LOCALE: Final = re.compile(
-    r"[a-z]{2,3}(?:-[a-z]{3})?"  # the language
-    r"(?:-[a-z]{4})?"  # its script
-    r"(?:-(?:[a-z]{2}|[0-9]{3}))?"  # its region
-    r"(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"  # variants
-    r"(?:-[a-wyz0-9](?:-[a-z0-9]{2,8})+)*"  # extensions
-    r"(?:-x(?:-[a-z0-9]{1,8})+)?",  # private use
-    re.IGNORECASE,
+    # Without flags, so that documents can show it.
+    r"[A-Za-z]{2,3}(?:-[A-Za-z]{3})?"  # the language
+    r"(?:-[A-Za-z]{4})?"  # its script
+    r"(?:-(?:[A-Za-z]{2}|[0-9]{3}))?"  # its region
+    r"(?:-(?:[A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*"  # variants
+    r"(?:-[A-WYZa-wyz0-9](?:-[A-Za-z0-9]{2,8})+)*"  # extensions
+    r"(?:-[Xx](?:-[A-Za-z0-9]{1,8})+)?"  # private use
 )
 
 
@@ -73,11 +73,41 @@ def days_fault(days: Sequence[int]) -> str | None:
     return "Must not name a day twice." if len(set(days)) < len(days) else None
 
 
-Clock = Annotated[str, Meta(extra={"rule": clock_fault})]
-Zone = Annotated[str, Meta(extra={"rule": zone_fault})]
-Locale = Annotated[str, Meta(extra={"rule": locale_fault})]
-Category = Annotated[str, Meta(extra={"rule": category_fault})]
-Days = Annotated[tuple[int, ...], Meta(extra={"rule": days_fault})]
+def _shown(pattern: re.Pattern[str], **more: int) -> dict[str, Any]:
+    """What a document says of a form that the rule words better when it refuses."""
+    return {"pattern": f"^(?:{pattern.pattern})$", **more}
+
+
+Clock = Annotated[str, Meta(extra={"rule": clock_fault}, extra_json_schema=_shown(_CLOCK))]
+Zone = Annotated[
+    str,
+    Meta(
+        extra={"rule": zone_fault},
+        description="The name of an IANA time zone, such as `Europe/Berlin`.",
+        extra_json_schema={"format": "iana-timezone"},
+    ),
+]
+Locale = Annotated[
+    str,
+    Meta(
+        extra={"rule": locale_fault},
+        description="A language tag (BCP 47).",
+        extra_json_schema=_shown(_LOCALE, maxLength=LOCALE_CHARS_MAX),
+    ),
+]
+Category = Annotated[str, Meta(extra={"rule": category_fault}, extra_json_schema=_shown(_CATEGORY))]
+Days = Annotated[
+    tuple[int, ...],
+    Meta(
+        extra={"rule": days_fault},
+        description="0 = Monday.",
+        extra_json_schema={
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"type": "integer", "minimum": 0, "maximum": 6},
+        },
+    ),
+]
 Instant = Annotated[datetime, Meta(tz=True, extra={"rule": instant_fault})]
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from openapi_spec_validator import validate
 
 from api.app import BASE
 from api.asyncapi import asyncapi_document
@@ -32,6 +33,41 @@ def operations(document: dict[str, Any]):
 
 def test_every_declared_route_is_there_and_no_other() -> None:
     assert {(m.upper(), p) for p, m, _ in operations(DOCUMENT)} == {(r.method, BASE + r.path) for r in api_routes()}
+
+
+def test_it_is_openapi() -> None:
+    validate(DOCUMENT)
+    validate(TOY)
+
+
+def test_names_of_types_are_short() -> None:
+    assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in DOCUMENT["components"]["schemas"])
+
+
+def test_headers_are_told_where_they_are_sent_and_nowhere_else() -> None:
+    def headers(path: str, method: str, status: str) -> set[str]:
+        return set(DOCUMENT["paths"][BASE + path][method]["responses"][status]["headers"])
+
+    assert {"ETag", "Hub-Position"} <= headers("/tasks/{id}", "get", "200")
+    assert "Hub-Position" not in headers("/audit", "get", "200")
+    assert "ETag" not in headers("/notifications/{id}", "get", "200")
+    assert "Idempotency-Replayed" in headers("/tasks", "post", "201")
+    assert "Idempotency-Replayed" not in headers("/tasks/{id}", "put", "200")
+
+
+def test_if_match_is_told_where_it_is_honoured() -> None:
+    told = {
+        (method, path)
+        for path, method, one in operations(DOCUMENT)
+        if "If-Match" in [each["name"] for each in one.get("parameters", [])]
+    }
+    assert told == {(r.method.lower(), BASE + r.path) for r in api_routes() if 412 in r.errors and not r.bulk}
+    assert ("delete", f"{BASE}/tasks/{{id}}") in told
+
+
+def test_another_method_is_told_of_those_that_there_are() -> None:
+    assert all("405" in one["responses"] for _, _, one in operations(DOCUMENT))
+    assert "Allow" in DOCUMENT["components"]["responses"]["Problem405"]["headers"]
 
 
 def test_every_reference_leads_somewhere() -> None:
@@ -80,15 +116,25 @@ def test_limits_and_defaults_are_those_of_the_structs() -> None:
 
 def test_a_merge_patch_requires_nothing() -> None:
     body = TOY["paths"][f"{BASE}/things/{{id}}"]["patch"]["requestBody"]
-    schema = body["content"]["application/merge-patch+json"]["schema"]
-    assert "required" not in schema
-    assert schema["properties"]["title"] == {}
+    reference = body["content"]["application/merge-patch+json"]["schema"]["$ref"]
+    patch = TOY["components"]["schemas"][reference.rpartition("/")[2]]
+    whole = TOY["components"]["schemas"]["Thing"]
+    assert "required" not in patch
+    assert patch["additionalProperties"] is False
+    assert patch["properties"]["title"] == whole["properties"]["title"], "what is required cannot be taken away"
+    assert {"type": "null"} in patch["properties"]["priority"]["anyOf"]
+
+
+def test_a_merge_patch_reaches_into_what_is_nested() -> None:
+    settings = DOCUMENT["components"]["schemas"]["TenantSettingsPatch"]["properties"]
+    assert {"$ref": "#/components/schemas/RetentionPatch"} in settings["retention"]["anyOf"]
 
 
 def test_a_repeated_post_is_told_of_its_key() -> None:
     create = TOY["paths"][f"{BASE}/things"]["post"]
     assert "Idempotency-Key" in [one["name"] for one in create["parameters"]]
-    assert "Retry-After" in create["responses"]["429"]["headers"]
+    assert create["responses"]["429"] == {"$ref": "#/components/responses/Problem429"}
+    assert "Retry-After" in TOY["components"]["responses"]["Problem429"]["headers"]
 
 
 def test_the_page_takes_nothing_from_elsewhere() -> None:

@@ -104,7 +104,7 @@ async def one(call: Call[Deps, None, None]) -> Answer:
     return await _seen(call)
 
 
-@route("PUT", "/things/{id}", summary="Replace", roles=EVERYONE, responses=ANY)
+@route("PUT", "/things/{id}", summary="Replace", roles=EVERYONE, responses=ANY, errors=(412,))
 async def put(call: Call[Deps, Thing, None]) -> Answer:
     return await _seen(call)
 
