@@ -81,8 +81,8 @@ async def mark_quiet_due(tx: Tx, tenant_id: str, user_ids: Sequence[int]) -> Non
 async def read_trail(tx: Tx, tenant_id: str, asked: TrailAsked) -> list[Deed]:
     """One page, newest first."""
     at, last_id = asked.after or (_LAST, 0)
-    statement = _SQL[f"read_{_index_of(asked)}"]
-    rows = await tx.fetch(statement, tenant_id, *_filters(asked), at, last_id, asked.limit, asked.offset)
+    place = (at, last_id, asked.limit, asked.offset)
+    rows = await tx.fetch(_SQL[f"read_{_index_of(asked)}"], tenant_id, *_filters(asked), *place)
     return [Deed(**dict(row)) for row in rows]
 
 

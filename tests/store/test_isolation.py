@@ -108,6 +108,16 @@ async def test_every_table_has_the_one_policy_and_nothing_for_everyone(owner: An
     )
 
 
+async def test_every_table_has_row_level_security_and_who_serves_is_bound_by_it(owner: Any):
+    """Who owns a table is not bound by its policies: so who serves owns none, and is no member of who does."""
+    rows = await owner.fetch(
+        """SELECT relname, relrowsecurity, pg_has_role('hub_serve', relowner, 'MEMBER') AS owns FROM pg_class
+           WHERE relnamespace = 'public'::regnamespace AND relname = ANY($1::text[])""",
+        list(ROWS),
+    )
+    assert {tuple(row) for row in rows} == {(table, True, False) for table in ROWS}
+
+
 @pytest.mark.parametrize("table", ROWS)
 async def test_a_tenant_sees_its_own_row_and_no_other(database: Database, table: str):
     for tenant in ("a", "b"):
