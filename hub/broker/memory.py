@@ -80,6 +80,10 @@ class MemoryBroker:
     def is_connected(self) -> bool:
         return self._is_up
 
+    @property
+    def is_behind(self) -> bool:
+        return False
+
     async def start(self) -> None:
         if not self._is_started and not self._is_closed:
             self._is_started = True

@@ -85,6 +85,11 @@ class Broker(Protocol):
         last connect, and canaries are heard."""
         ...
 
+    @property
+    def is_behind(self) -> bool:
+        """More messages have come than were read at once: the next ones are heard in the next turn of the loop."""
+        ...
+
     async def start(self) -> None:
         """Begin to connect, and return at once, whether the server is there or not."""
         ...

@@ -54,6 +54,10 @@ class RedisBroker:
     def is_connected(self) -> bool:
         return self._subscriber.is_up
 
+    @property
+    def is_behind(self) -> bool:
+        return self._subscriber.is_behind
+
     async def start(self) -> None:
         """As `Broker.start`. Once: a broker that was closed stays so."""
         if self._runner is None and not self._is_closed:

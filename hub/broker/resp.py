@@ -16,6 +16,8 @@ from typing import Any, Final, Protocol, cast
 import hiredis
 
 _MESSAGE: Final = b"message"
+_LARGE_READ: Final = 128 * 1024
+"""The loop reads at most 256 KiB at once. Whoever gets half of that has been out-run: more has come meanwhile."""
 
 
 def encode_command(*parts: bytes) -> bytes:
@@ -60,11 +62,14 @@ class SubscriberProtocol(asyncio.Protocol):
         "_reader",
         "_receiver",
         "_transport",
+        "is_behind",
         "received",
     )
 
     def __init__(self, receiver: Receiver, names: Mapping[bytes, str], *, partial_bytes_max: int) -> None:
         self.received = 0
+        self.is_behind = False
+        """The last read was large: the next one is about to come."""
         self._receiver = receiver
         self._names = names
         self._reader = hiredis.Reader()
@@ -101,6 +106,7 @@ class SubscriberProtocol(asyncio.Protocol):
         receiver, names, gets = self._receiver, self._names, self._gets
         on_message = receiver.on_message
         heard = answered = 0
+        self.is_behind = len(data) >= _LARGE_READ
         try:
             self._reader.feed(data)
             while (reply := gets()) is not False:

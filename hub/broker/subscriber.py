@@ -102,6 +102,11 @@ class Subscriber:
     def received(self) -> int:
         return self._received_before + (self._link.received if self._link is not None else 0)
 
+    @property
+    def is_behind(self) -> bool:
+        """As `Broker.is_behind`."""
+        return self._link is not None and self._link.is_behind
+
     def start(self) -> None:
         """Begin to connect, in the background."""
         if self._runner is None:

@@ -1,8 +1,8 @@
 """This node: its connections, and what keeps them in step with the log.
 
-Owns hints, what nodes tell each other, acknowledgements, the clock and the drain; who gets in is
-`entrance`'s, catching up and the sweep (law 8) are `catch_up`'s. A reader follows an event from
-`_on_message` (the hint) or `CatchUp` (the log) through `Session` and `Connection.flush` to the socket.
+Owns what nodes tell each other, acknowledgements, the clock and the drain; who gets in is `entrance`'s,
+catching up and the sweep (law 8) are `catch_up`'s. A reader follows an event from `Hearing.on_message` (the
+hint) or `CatchUp` (the log) through `Session` and `Connection` to the socket.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import Any, TypeVar
 import msgspec
 
 from hub.core.closing import Close
-from hub.core.event import decode_hint
 from hub.core.log import LogUnavailable
 from hub.core.session import Limits, Resume
-from hub.core.topics import NODES, tenant_of_presence, tenant_of_tasks
+from hub.core.topics import NODES
 from hub.gateway.catch_up import CatchUp
 from hub.gateway.connection import Connection
 from hub.gateway.entrance import Entrance
+from hub.gateway.hearing import Hearing
 from hub.gateway.heartbeat import HeartbeatWheel
 from hub.gateway.limits import GatewayLimits
 from hub.gateway.ports import Calls, Clock, Log, Subscriptions, Verifier
-from hub.gateway.presence import ASK_MARK, Presence
+from hub.gateway.presence import Presence
 from hub.gateway.registry import Audience, Registry
-from hub.gateway.ringer import GOSSIP_MARK, Ringer
+from hub.gateway.ringer import Ringer
 from hub.gateway.statistics import GatewayStatistics
 from hub.gateway.task_watch import TaskWatch
 
@@ -78,6 +78,7 @@ class Node:
         self.sockets: set[Connection] = set()
         self.registry = Registry()
         self.entrance = Entrance(self, log, verifier)
+        self.hearing = Hearing(self)
         self.ringer = Ringer(self)
         self.presence = Presence(self)
         self.task_watch = TaskWatch(self)
@@ -89,7 +90,6 @@ class Node:
         self._allowed_origins = frozenset(origin.rstrip("/") for origin in allowed_origins)
         self.catch_up = CatchUp(self, log)
         self._wheel = HeartbeatWheel(self.limits.heartbeat_ms / 1000)
-        self._dirty: list[Connection] = []
         self._untold: list[tuple[str, bytes]] = []
         self._teller: asyncio.Task[None] | None = None
         self._acks: dict[tuple[str, int], int] = {}
@@ -102,7 +102,7 @@ class Node:
 
     async def start(self) -> None:
         """Begin to listen; connections may come before and after."""
-        self.subscriptions.listen(self._on_message, self._on_connection)
+        self.subscriptions.listen(self.hearing.on_message, self._on_connection)
         await self.subscriptions.subscribe(NODES)
         for step, interval_s in (
             (self.catch_up.sweep, self.limits.sweep_interval_s),
@@ -218,53 +218,7 @@ class Node:
         """Close this user's sockets whose tokens were issued no later than `revoked_at` (seconds, wall clock)."""
         self.entrance.revoke(tenant_id, user_id, revoked_at)
 
-    # -- hints -------------------------------------------------------------------------------------------------------
-
-    def _on_message(self, topic: str, payload: bytes) -> None:
-        audience = self.registry.by_topic(topic)
-        if audience is None:
-            self._on_other_message(topic, payload)
-            return
-        if payload.startswith(GOSSIP_MARK):
-            self.ringer.gossip(audience, payload)
-            return
-        try:
-            hint = decode_hint(payload)
-        except msgspec.DecodeError:
-            self.statistics.hints_bad += 1
-            return
-        self.statistics.hints_received += 1
-        if audience.remote:
-            self.ringer.heard(audience, hint.events, self.clock.monotonic())
-        # A copy, since one that fails is closed, and leaves.
-        for connection in audience.connections.copy():
-            connection.hear(hint)
-            if not connection.is_dirty:
-                connection.is_dirty = True
-                self._end_soon(connection)
-
-    def _on_other_message(self, topic: str, payload: bytes) -> None:
-        if topic == NODES:
-            if payload.startswith(ASK_MARK):
-                self.presence.asked(payload)
-            else:
-                self.ringer.heard_beat(payload)
-        elif (tenant_id := tenant_of_presence(topic)) is not None:
-            self.presence.heard(tenant_id, payload)
-        elif (tenant_id := tenant_of_tasks(topic)) is not None:
-            self.task_watch.heard(tenant_id, payload)
-
-    def _end_soon(self, connection: Connection) -> None:
-        """At the end of this turn of the loop what came for it together leaves together."""
-        self._dirty.append(connection)
-        if len(self._dirty) == 1:
-            asyncio.get_running_loop().call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        now = self.clock.monotonic()
-        for connection in dirty:
-            connection.end_turn(now)
+    # -- the broker -------------------------------------------------------------------------------------------------
 
     def _on_connection(self, is_up: bool) -> None:
         if is_up:

@@ -60,6 +60,11 @@ class Subscriptions(Protocol):
     @property
     def is_connected(self) -> bool: ...
 
+    @property
+    def is_behind(self) -> bool:
+        """More messages have come than were read at once: the next ones are heard in the next turn of the loop."""
+        ...
+
     async def subscribe(self, topic: str) -> None:
         """Return once messages of `topic` will reach this node, or at once where the broker is away.
 

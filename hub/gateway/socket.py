@@ -268,15 +268,22 @@ class Socket(asyncio.Protocol, abc.ABC):
 
         Whoever calls it calls `give_gathered` at the end of the turn. What is sent meanwhile goes after it.
         """
+        if not self._gathered:
+            self._gathered = frame
+            return
         self._gathered += frame
         if len(self._gathered) >= self.limits.batch_bytes_max:
             self.give_gathered(self._monotonic())
 
     def give_gathered(self, now: float) -> None:
         """Write what was gathered. Nothing where that has been done already."""
-        if self._gathered:
+        gathered = self._gathered
+        if gathered and not self._is_over:
+            self._gathered = b""
             self.said_at = now
-            self._give(b"")
+            self._bytes_given += len(gathered)
+            # Between an error of the transport and our hearing of it this is thrown away.
+            self.transport.write(gathered)
 
     def send_ping(self) -> None:
         """Ask for a sign of life. A browser's script does not see it, so it is nothing that was said."""

@@ -135,6 +135,7 @@ class Ear:
         self.error: Exception | None = None
         self._wishes: dict[str, int] = {}
         self.is_connected = True
+        self.is_behind = False
         self._on_message: Callable[[str, bytes], None] | None = None
         self._on_connection: Callable[[bool], None] | None = None
 
