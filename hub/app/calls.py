@@ -15,6 +15,7 @@ from hub.app.deps import Deps
 from hub.app.errors import Invalid, NotFound
 from hub.app.own import Done, Swept
 from hub.app.unit import Outcome
+from hub.core.notification import Notification
 from hub.core.transitions import Action
 
 T = TypeVar("T")
@@ -52,6 +53,14 @@ class Watched(msgspec.Struct):
 Call = Callable[[Deps, Caller, dict[str, Any]], Awaitable[Any]]
 
 
+class Method(msgspec.Struct, frozen=True):
+    """One that may be called: what does it, and the types of its params and of its result."""
+
+    call: Call
+    params: Any
+    result: Any
+
+
 class SocketCalls:
     """Performs calls by name. Answers are msgspec-encodable, as JSON and as MessagePack."""
 
@@ -65,10 +74,10 @@ class SocketCalls:
             NotFound: there is no such method.
             AppError, DatabaseUnavailable: what the use case raises.
         """
-        call = _CALLS.get(method)
-        if call is None:
+        found = METHODS.get(method)
+        if found is None:
             raise NotFound("There is no such method.")
-        return await call(self._deps, caller, params)
+        return await found.call(self._deps, caller, params)
 
 
 def read_params(kind: type[T], params: dict[str, Any]) -> T:
@@ -123,16 +132,16 @@ async def _watch_tasks(deps: Deps, caller: Caller, params: dict[str, Any]) -> ta
     return await task_scopes.scope_of(deps, caller, read_params(Watched, params).scope)
 
 
-_CALLS: Final[dict[str, Call]] = {
-    "notifications.read": _on_one("read"),
-    "notifications.unread": _on_one("unread"),
-    "notifications.archive": _on_one("archive"),
-    "notifications.unarchive": _on_one("unarchive"),
-    "notifications.delete": _on_one("delete"),
-    "notifications.snooze": _snooze,
-    "notifications.unsnooze": _unsnooze,
-    "notifications.actions": _actions,
-    "notifications.read_all": _read_all,
-    "notifications.seen": _seen,
-    "tasks.subscribe": _watch_tasks,
+METHODS: Final[dict[str, Method]] = {
+    "notifications.read": Method(_on_one("read"), One, Notification),
+    "notifications.unread": Method(_on_one("unread"), One, Notification),
+    "notifications.archive": Method(_on_one("archive"), One, Notification),
+    "notifications.unarchive": Method(_on_one("unarchive"), One, Notification),
+    "notifications.delete": Method(_on_one("delete"), One, None),
+    "notifications.snooze": Method(_snooze, SnoozeOne, Notification),
+    "notifications.unsnooze": Method(_unsnooze, One, Notification),
+    "notifications.actions": Method(_actions, Several, Done),
+    "notifications.read_all": Method(_read_all, UpTo, Swept),
+    "notifications.seen": Method(_seen, UpTo, Swept),
+    "tasks.subscribe": Method(_watch_tasks, Watched, task_scopes.Scoped),
 }

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from hub.core.counts import Counts
 from hub.core.delivery import Delivery, Pending, in_app
-from hub.core.event import CREATED, Event, encode_tail, lane_of
+from hub.core.event import CREATED, Event, EventKind, encode_tail, lane_of
 from hub.core.notification import Row, as_released, contribution, shown
 from hub.core.priority import Priority
 
@@ -45,7 +45,7 @@ class Inbox:
 
     def append(
         self,
-        kind: str,
+        kind: EventKind,
         priority: Priority,
         at: datetime,
         data: Any,
@@ -107,7 +107,7 @@ class Changes:
         self,
         before: Row | None,
         after: Row | None,
-        kind: str | None,
+        kind: EventKind | None,
         *,
         data: Any = None,
         rings: bool = False,

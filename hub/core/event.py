@@ -10,12 +10,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from hub.core.counts import Counts
 from hub.core.priority import RANK, Priority
+
+EventKind = Literal[
+    "notification.created",
+    "notification.updated",
+    "notification.deleted",
+    "notification.expired",
+    "notifications.read_all",
+    "notifications.seen",
+    "notifications.cleaned",
+    "quiet_hours.ended",
+    "preferences.updated",
+    "inbox.erased",
+    "task.created",
+    "task.updated",
+    "task.completed",
+    "task.cancelled",
+    "task.overdue",
+    "task.deleted",
+    "task.assigned",
+    "task.unassigned",
+    "task.commented",
+]
+"""Every kind that an entry of a log may have. Writers are typed by it, so that none is written that is not here."""
 
 CREATED: Final = "notification.created"
 IN_ORDER: Final = 4
@@ -54,7 +77,7 @@ _hint_encoder = msgspec.msgpack.Encoder()
 _hint_decoder = msgspec.msgpack.Decoder(Hint)
 
 
-def lane_of(kind: str, priority: Priority) -> int:
+def lane_of(kind: EventKind, priority: Priority) -> int:
     """Where an event of this kind waits behind a slow socket."""
     return RANK[priority] if kind == CREATED else RANK[priority] + IN_ORDER
 
@@ -67,7 +90,9 @@ class _Tail(msgspec.Struct, gc=False, omit_defaults=True):
     counts: Counts | None = None
 
 
-def encode_tail(kind: str, priority: Priority, at: datetime, data: Any, counts: Counts | None = None) -> bytes:
+def encode_tail(
+    kind: EventKind, priority: Priority, at: datetime, data: Any, counts: Counts | None = None
+) -> bytes:
     """The shared end of an event frame: everything after `seq` and `cursor`.
 
     `data` is any msgspec-encodable object, or `msgspec.Raw` JSON that is used as it is.

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from hub.core.event import EventKind
 from hub.core.notification import Draft
 from hub.core.notification import Kind as NotificationKind
 from hub.core.principal import Principal
@@ -37,7 +38,7 @@ DELETED: Final = "task.deleted"
 ASSIGNED: Final = "task.assigned"
 UNASSIGNED: Final = "task.unassigned"
 COMMENTED: Final = "task.commented"
-_BY_STATUS: Final[dict[str, str]] = {
+_BY_STATUS: Final[dict[Status, EventKind]] = {
     "completed": "task.completed",
     "cancelled": "task.cancelled",
     "overdue": "task.overdue",
@@ -253,7 +254,7 @@ class TaskChanges:
             self._assign(held, held.row.assigned_to, "assignee", None)
         return left
 
-    def _tell_change(self, held: Held, was_on: set[int], kind: str, left: Iterable[Assignment]) -> None:
+    def _tell_change(self, held: Held, was_on: set[int], kind: EventKind, left: Iterable[Assignment]) -> None:
         """The change to those who knew of it, then who left, then who came: a reader in order ends with what is."""
         row, is_on = held.row, held.people
         came = is_on - was_on
@@ -274,7 +275,7 @@ class TaskChanges:
         # Who has handed it on, and is not on it, hears of the assignment alone.
         self._tell(told - held.people, ASSIGNED, held.row, one)
 
-    def _tell(self, user_ids: set[int], kind: str, row: TaskRow, data: Any) -> None:
+    def _tell(self, user_ids: set[int], kind: EventKind, row: TaskRow, data: Any) -> None:
         if user_ids:
             self.tellings.append(Telling(frozenset(user_ids), kind, row.priority, msgspec.Raw(_encode(data))))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from hub.core.event import EventKind
 from hub.core.priority import Priority
 from hub.core.task import Assignment, Task, TaskRow, people_of
 
@@ -31,7 +32,7 @@ class Telling(msgspec.Struct, frozen=True):
     """One event, for each of these people. `data` is JSON, encoded once for all of them."""
 
     user_ids: frozenset[int]
-    kind: str
+    kind: EventKind
     priority: Priority
     data: msgspec.Raw
 
