@@ -214,7 +214,12 @@ class HubServer:
         registry = CollectorRegistry()
         registry.register(
             RoomCollector(
-                {"hub_gateway": lambda: node.statistics, "hub_broker": broker.statistics},
+                {
+                    "hub_gateway": lambda: node.statistics,
+                    "hub_broker": broker.statistics,
+                    "hub_hints": lambda: deps.hints,
+                    "hub_group_commit": lambda: deps.lanes.figures,
+                },
                 {
                     "hub_broker_up": ("1 where Redis is heard.", lambda: float(broker.is_connected)),
                     "hub_draining": ("1 while this node stops.", lambda: float(self._is_draining)),

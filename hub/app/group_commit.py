@@ -109,8 +109,8 @@ async def _commit(deps: Deps, tenant_id: str, jobs: Sequence[Job]) -> None:
             job.settle(_ending())
         raise
     else:
-        deps.lanes.groups += 1
-        deps.lanes.grouped += len(jobs)
+        deps.lanes.figures.groups += 1
+        deps.lanes.figures.writes += len(jobs)
         for job, answer in group.answers:
             job.settle(answer)
         await publish_hints(deps, group.hints)
@@ -118,7 +118,7 @@ async def _commit(deps: Deps, tenant_id: str, jobs: Sequence[Job]) -> None:
 
 def _do_alone(deps: Deps, jobs: Sequence[Job]) -> None:
     """Each by itself; those that begin with the same person in their order. The lane goes on meanwhile."""
-    deps.lanes.undone += 1
+    deps.lanes.figures.undone += 1
     chains: dict[int, list[Job]] = {}
     for job in jobs:
         chains.setdefault(min(job.joint.user_ids, default=0), []).append(job)

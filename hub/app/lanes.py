@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from hub.app.caller import Caller
     from hub.app.joint import Joint
@@ -50,18 +52,22 @@ class Job:
             self.outcome.set_result(outcome)
 
 
-class Lanes:
-    """What waits in one process, the tasks that see to it, and figures of what was done together.
+class LaneFigures(msgspec.Struct):
+    """What was done together: `writes` were committed in `groups` transactions; `undone` groups were done again one by
+    one."""
 
-    `grouped` writes were committed in `groups` transactions; `undone` groups had to be done again one by one.
-    """
+    groups: int = 0
+    writes: int = 0
+    undone: int = 0
+
+
+class Lanes:
+    """What waits in one process, the tasks that see to it, and figures of what was done together."""
 
     def __init__(self) -> None:
         self.by_tenant: dict[str, deque[Job]] = {}
         self.runners: set[asyncio.Task[None]] = set()
-        self.groups = 0
-        self.grouped = 0
-        self.undone = 0
+        self.figures = LaneFigures()
 
     async def drain(self) -> None:
         """Return when nothing waits and nothing runs."""

@@ -34,7 +34,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_what_comes_in_one_turn_is_one_transaction(world: World, user: int):
     sent = await asyncio.gather(*(world.send(user + n % 10) for n in range(50)))
-    assert (world.deps.lanes.groups, world.deps.lanes.grouped) == (1, 50)
+    assert (world.deps.lanes.figures.groups, world.deps.lanes.figures.writes) == (1, 50)
     assert len({one.id for one in sent}) == 50
     for n in range(10):
         await world.check(user + n)
@@ -46,7 +46,7 @@ async def test_what_waits_while_one_commits_goes_together_in_the_order_it_came(w
     first = asyncio.create_task(world.send(user, title="0"))
     await until(lambda: TENANT in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT])
     await asyncio.gather(first, *(world.send(user, title=str(n)) for n in range(1, 20)))
-    assert world.deps.lanes.groups == 2
+    assert world.deps.lanes.figures.groups == 2
     assert [event["data"]["title"] for event in await world.events(user)] == [str(n) for n in range(20)]
 
 
@@ -60,7 +60,7 @@ async def test_what_one_is_refused_is_its_own(world: World, user: int):
     )
     assert [type(one) for one in results[1:3]] == [NotFound, NotFound]
     assert results[3].result.items[0].is_read
-    assert (world.deps.lanes.groups, world.deps.lanes.undone) == (2, 0)
+    assert (world.deps.lanes.figures.groups, world.deps.lanes.figures.undone) == (2, 0)
     await world.check(user)
 
 
@@ -77,7 +77,7 @@ async def test_a_row_that_the_database_refuses_fails_alone(world: World, user: i
         world.send(user), world.send(user + 1, category="No Such Category!"), world.send(user), world.send(user + 2)
     )
     assert [isinstance(one, asyncpg.CheckViolationError) for one in results] == [False, True, False, False]
-    assert world.deps.lanes.undone == 1
+    assert world.deps.lanes.figures.undone == 1
     assert await world.head(user) == 2
     for n in range(3):
         await world.check(user + n)
@@ -182,7 +182,7 @@ async def test_only_those_who_need_a_lock_wait_for_it(user: int, module_database
         assert elsewhere.result is not None
         assert not waits.done()
     await waits
-    assert world.deps.lanes.undone == 1
+    assert world.deps.lanes.figures.undone == 1
     assert await world.head(user) == 2
     await database.close()
 
@@ -276,10 +276,10 @@ async def test_together_comes_to_what_one_by_one_does(
     try:
         world = World(database)
         one_by_one = await _history(world, take_users(), ops, together=False)
-        groups = world.deps.lanes.groups
+        groups = world.deps.lanes.figures.groups
         together = await _history(world, take_users(), ops, together=True)
         assert together == one_by_one
-        assert world.deps.lanes.groups == groups + 7, "six that are there before, and all in one"
+        assert world.deps.lanes.figures.groups == groups + 7, "six that are there before, and all in one"
     finally:
         await database.close()
 

@@ -28,7 +28,7 @@ async def test_two_hundred_writers_to_one_user_leave_no_gap(database_url: str):
     # The hints of one user, in the order of their numbers, leave none out.
     told = [event.seq for node in nodes for hint in node.broker.hints(1) for event in hint.events]
     assert sorted(told) == list(range(1, WRITERS + 1))
-    assert sum(node.deps.lanes.grouped for node in nodes) == WRITERS
+    assert sum(node.deps.lanes.figures.writes for node in nodes) == WRITERS
     await database.close()
 
 
