@@ -25,6 +25,9 @@ T = TypeVar("T")
 _INTEGER_DIGITS_MAX: Final = 309
 """What a double can hold; Python refuses to read far longer ones."""
 
+_WHOLE_MAX: Final = 2**53
+"""Up to there a double holds every whole number."""
+
 _NUL: Final = b"\\u0000"
 
 _Holds = Callable[[Any], bool]
@@ -107,7 +110,7 @@ def parse(body: bytes) -> Any:
         Malformed: it is not JSON, or nested deeper than can be read.
     """
     try:
-        return json.loads(body.decode(), parse_constant=_refuse_constant, parse_int=_integer)
+        return json.loads(body.decode(), parse_constant=_refuse_constant, parse_int=_integer, parse_float=_number)
     except UnicodeDecodeError as error:
         raise Malformed(f"The body is not UTF-8: byte {error.start}.") from None
     except json.JSONDecodeError as error:
@@ -122,6 +125,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _INTEGER_DIGITS_MAX else float("inf")
+
+
+def _number(text: str) -> int | float:
+    # JSON has one kind of number: 3.0 is an integer there (JSON Schema, 6.1.1), and some languages write it so.
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= _WHOLE_MAX else value
 
 
 def _holds_of(shape: shapes.Type, memo: dict[type, list[tuple[str, _Holds]]]) -> _Holds | None:

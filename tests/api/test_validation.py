@@ -186,6 +186,14 @@ def test_numbers_that_no_reader_keeps_are_invalid(number: bytes):
     assert "range" in message
 
 
+def test_a_whole_number_is_an_integer_however_it_is_written():
+    assert Validator(Thing).decode(b'{"title": "x", "owner": 3.0}').owner == 3
+    assert Validator(Thing).decode(b'{"title": "x", "owner": 3e2}').owner == 300
+    for owner in (b"3.5", b"-3.0", b"9007199254740993.0", b"1e30"):
+        with pytest.raises(Invalid):
+            Validator(Thing).decode(b'{"title": "x", "owner": %b}' % owner)
+
+
 def test_what_a_request_cannot_have_is_refused_when_it_is_declared():
     class Complex(RequestBody, kw_only=True):
         a: bytes
