@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOAD_VENV := .venv-loadtest
+SCRIPT ?= mixed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install run test check format lock bench clean
+.PHONY: help install run test check format lock bench growth loadtest clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -43,15 +45,27 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format --quiet .
 
 lock: $(VENV)/.dev ## Pin the newest dependencies that pyproject.toml allows, with hashes
-	for set in prod: run:--extra=embedded dev:--extra=embedded+--extra=dev; do \
+	for set in prod: run:--extra=embedded dev:--extra=embedded+--extra=dev loadtest:--extra=loadtest; do \
 	  $(BIN)/uv pip compile pyproject.toml $$(echo $${set#*:} | tr + ' ') --upgrade --generate-hashes --universal \
 	    --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet -o requirements/$${set%%:*}.lock; \
 	done
 	$(BIN)/uv pip compile requirements/build.in --upgrade --generate-hashes --universal --python-version 3.11 \
 	  --no-emit-index-url --no-annotate --no-header --quiet -o requirements/build.lock
 
-bench: $(VENV)/.dev ## Measure what is measured, as ratios in one run
-	$(BIN)/python -m loadtest.bench_subscriber
+bench: $(VENV)/.run ## Measure the hub beside its references in one run (ARGS=--quick for a minute)
+	$(BIN)/python -m loadtest.bench $(ARGS)
+
+growth: $(VENV)/.run ## Measure and plot what grows with connections, audiences and streams
+	$(BIN)/python -m loadtest.growth $(ARGS)
+
+# Locust brings a pytest plugin that patches every socket for gevent, so it does not share a venv with the tests.
+$(LOAD_VENV)/.made: requirements/loadtest.lock | $(BIN)/python
+	$(PYTHON) -m venv $(LOAD_VENV)
+	$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/loadtest.lock
+	@touch $@
+
+loadtest: $(LOAD_VENV)/.made ## Let an office of people loose on `make run` for a minute (SCRIPT=storm ARGS='-u 500')
+	$(LOAD_VENV)/bin/python -m locust -f loadtest/people/$(SCRIPT).py --headless --only-summary -u 200 -r 25 -t 60s $(ARGS)
 
 clean: ## Remove what make made (not the data in .hub)
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) $(LOAD_VENV) loadtest/.build loadtest/reference/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

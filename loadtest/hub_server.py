@@ -144,21 +144,21 @@ def _minter() -> Minter:
     return minter_of(Settings(jwt_secret=_SECRET), clock.token)
 
 
-def tokens(count: int, *, first: int = 1) -> list[str]:
+def tokens(count: int, *, first: int = 1, tenant: str = TENANT) -> list[str]:
     """Tokens of the users from `first` on."""
-    return [_mint(user, "agent") for user in range(first, first + count)]
+    return [_mint(user, "agent", tenant) for user in range(first, first + count)]
 
 
 def service_token() -> str:
     return _mint(None, "service")
 
 
-def admin_token() -> str:
-    return _mint(_ADMIN, "admin")
+def admin_token(tenant: str = TENANT) -> str:
+    return _mint(_ADMIN, "admin", tenant)
 
 
-def _mint(user_id: int | None, role: Role) -> str:
-    return _minter().mint(tenant_id=TENANT, user_id=user_id, role=role, now=clock.now(), ttl_s=_TOKEN_TTL_S)
+def _mint(user_id: int | None, role: Role, tenant: str = TENANT) -> str:
+    return _minter().mint(tenant_id=tenant, user_id=user_id, role=role, now=clock.now(), ttl_s=_TOKEN_TTL_S)
 
 
 # -- events that are committed, and not yet told of --------------------------------------------------------------------
@@ -225,38 +225,32 @@ class Prepared(msgspec.Struct):
 
 
 def prepare(hub: Hub, template: Template, users: int, count: int) -> Prepared:
-    """Write the next `count` events of the users 1 to `users`, who all stand at one head; `commit` moves the heads."""
+    """Write the next `count` events of the users 1 to `users`; `commit` moves their heads."""
 
-    async def write(tx: asyncpg.Connection) -> int:
+    async def write(tx: asyncpg.Connection) -> list[int]:
         await tx.execute(
             "INSERT INTO user_streams (tenant_id, user_id)"
             " SELECT $1, generate_series(1, $2::bigint) ON CONFLICT DO NOTHING",
             TENANT,
             users,
         )
-        # What the last attempt left past the head, and who stands elsewhere than the others.
-        query = "SELECT max(head) FROM user_streams WHERE tenant_id = $1 AND user_id <= $2"
-        head = int(await tx.fetchval(query, TENANT, users) or 0)
-        await tx.execute(
-            "UPDATE user_streams SET head = $3 WHERE tenant_id = $1 AND user_id <= $2 AND head <> $3",
-            TENANT,
-            users,
-            head,
-        )
+        # Everyone connected has had theirs; without them a long run grows no table.
         await tx.execute("DELETE FROM events WHERE tenant_id = $1 AND user_id <= $2", TENANT, users)
+        query = "SELECT head FROM user_streams WHERE tenant_id = $1 AND user_id <= $2 ORDER BY user_id"
+        heads = [int(row["head"]) for row in await tx.fetch(query, TENANT, users)]
         at = await tx.fetchval("SELECT clock_timestamp()")
         rows = (
             (TENANT, user, event.seq, template.kind, event.lane, event.rings, event.released, at, event.tail)
-            for user in range(1, users + 1)
+            for user, head in enumerate(heads, 1)
             for event in (template.event(user, head + n) for n in range(1, count + 1))
         )
         await tx.copy_records_to_table("events", records=rows, schema_name="public")
-        return head
+        return heads
 
-    head = with_database(hub.services, write)
+    heads = with_database(hub.services, write)
     told = [
-        [publish_command(template.epoch, user, template.event(user, seq)) for user in range(1, users + 1)]
-        for seq in range(head + 1, head + count + 1)
+        [publish_command(template.epoch, user, template.event(user, head + n)) for user, head in enumerate(heads, 1)]
+        for n in range(1, count + 1)
     ]
     return Prepared(users, count, told)
 
