@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from api.problems import Problem, Refused, too_large, too_slow, wrong_content_type
 from api.route import Idempotency
 from hub.app.errors import Invalid
+
+T = TypeVar("T")
 
 Heads = dict[bytes, bytes]
 Receive = Callable[[], Awaitable[Any]]
@@ -143,11 +146,32 @@ async def read_body(receive: Receive, heads: Heads, bytes_max: int, timeout_s: f
         # Its digits are counted first: Python refuses to read thousands of them.
         if len(declared) > 18 or int(declared) > bytes_max:
             raise Refused(too_large(bytes_max))
+    reading = _read_parts(receive, bytes_max)
+    try:
+        # Nearly always the whole body is there already: then it is read without a timer and without waiting.
+        awaited = reading.send(None)
+    except StopIteration as whole:
+        return cast("bytes", whole.value)
     try:
         async with asyncio.timeout(timeout_s):
-            return await _read_parts(receive, bytes_max)
+            return await _go_on(reading, awaited)
     except TimeoutError:
         raise Refused(too_slow(timeout_s)) from None
+
+
+@types.coroutine
+def _go_on(begun: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine that has been run by hand up to where it waits for `awaited`."""
+    while True:
+        try:
+            try:
+                sent = yield awaited
+            except BaseException as error:
+                awaited = begun.throw(error)
+            else:
+                awaited = begun.send(sent)
+        except StopIteration as ended:
+            return cast("T", ended.value)
 
 
 async def discard_body(receive: Receive) -> None:

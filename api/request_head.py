@@ -27,6 +27,7 @@ class BoundedHead(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._is_within_head = False
         self._is_within_request = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -41,8 +42,9 @@ class BoundedHead(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing() or self.transport.get_protocol() is not self:
             return
-        if not (self._is_within_request or self._is_answering or self.timeout_keep_alive_task):
-            # Something came that begins no request, such as an empty line, and ended the wait for the next one.
+        if self._is_within_head or not (self._is_within_request or self._is_answering or self.timeout_keep_alive_task):
+            # The rest of a head; or something came that begins no request, such as an empty line, and ended the wait
+            # for the next one. A head that comes at once, as nearly all do, never has a timer.
             self._expect_head()
         if self._head_timer is not None:
             self._head_bytes += len(data)
@@ -51,16 +53,21 @@ class BoundedHead(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_within_request = True
-        self._expect_head()
+        self._is_within_head = self._is_within_request = True
 
     def on_headers_complete(self) -> None:
+        self._is_within_head = False
         self._has_head()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._is_within_request = False
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        # It and this protocol hold each other; let go, both leave at once, and not only when garbage is collected.
+        self.parser: Any = None
 
     @property
     def _is_answering(self) -> bool:

@@ -11,7 +11,7 @@ of JSON have it (RFC 8259, 4, leaves it open).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
 import msgspec
@@ -45,7 +45,8 @@ class RequestBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What the body of a request is made of; a subclass gives `kw_only=True` again.
 
     A class attribute `read_only` (names) lists fields of the answer that are accepted and
-    ignored, so that get, change, put works. A method `check` (`Checked`) holds rules across fields.
+    ignored, so that get, change, put works; `required_unless` (field to field) names what is required where
+    the other is not given. A method `check` (`Checked`) holds rules across fields.
     """
 
 
@@ -171,11 +172,15 @@ def _struct_holds(shape: shapes.StructType, memo: dict[type, list[tuple[str, _Ho
                 plan.append((field.name, holds))
     names = {field.name for field in shape.fields}
     has_check = "check" not in names and hasattr(shape.cls, "check")
-    if is_first and not plan and not has_check:
+    unless = cast("Mapping[str, str]", getattr(shape.cls, "required_unless", {}))
+    if is_first and not plan and not has_check and not unless:
         return None
     rules = plan
 
     def holds_for(value: Any) -> bool:
+        for name, other in unless.items():
+            if getattr(value, name) is None and getattr(value, other) is None:
+                return False
         for name, holds in rules:
             one = getattr(value, name)
             if one is not msgspec.UNSET and not holds(one):

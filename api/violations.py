@@ -189,6 +189,7 @@ def _struct(shape: shapes.StructType, memo: dict[type, Check]) -> Check:
         raise TypeError("requests cannot have an array-like struct")
     fields: dict[str, tuple[Check, bool]] = {}
     read_only = frozenset(cast("Iterable[str]", getattr(shape.cls, "read_only", ())))
+    unless = cast("Mapping[str, str]", getattr(shape.cls, "required_unless", {}))
     has_check = "check" not in {field.name for field in shape.fields} and hasattr(shape.cls, "check")
 
     def struct(value: Any, path: str, found: Found) -> None:
@@ -211,6 +212,9 @@ def _struct(shape: shapes.StructType, memo: dict[type, Check]) -> Check:
         for name, (_, required) in fields.items():
             if required and name not in given:
                 found.add(member(path, name), "Required.")
+        for name, other in unless.items():
+            if given.get(name) is None and given.get(other) is None:
+                found.add(member(path, name), f"Required, where `{other}` is not given.")
         if has_check and found.total == before:
             for where, message in cast("Checked", msgspec.convert(given, shape.cls)).check():
                 found.add(f"{path}.{where}" if where else path, message)

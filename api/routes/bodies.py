@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta
 
@@ -76,6 +76,8 @@ class NewNotification(_About, kw_only=True):
     is, from `variables`: its subject is the title, its body the message. A `title` or `message` given with it stays.
     """
 
+    required_unless: ClassVar[dict[str, str]] = {"title": "template", "message": "template"}
+
     title: Title | None = None
     message: Message | None = None
     template: TemplateName | Id | None = None
@@ -87,13 +89,8 @@ class NewNotification(_About, kw_only=True):
     def check(self) -> Iterator[Violation]:
         if sum(one is not None for one in (self.user_id, self.user_ids, self.group)) != 1:
             yield "user_id", "Give either `user_id`, `user_ids` or `group`."
-        if self.template is None:
-            if self.title is None:
-                yield "title", "Is required, where no `template` gives it."
-            if self.message is None:
-                yield "message", "Is required, where no `template` gives it."
-            if self.variables is not None:
-                yield "variables", "Are those of a `template`, and none is given."
+        if self.template is None and self.variables is not None:
+            yield "variables", "Are those of a `template`, and none is given."
         yield from super().check()
 
 

@@ -193,7 +193,8 @@ async def test_a_group_is_told_in_its_languages(tenant: Tenant) -> None:
         ({"variables": {"name": "x" * 300, "at": None}}, {"$.title"}),
         ({"variables": {"name": "x" * 4001, "at": None}, "title": "t"}, {"$.message", "$.variables"}),
         ({"variables": {"name": "a\nb", "at": None}}, {"$.variables"}),
-        ({"template": None, "variables": {"name": "Ada"}}, {"$.title", "$.message", "$.variables"}),
+        ({"template": None}, {"$.title", "$.message"}),
+        ({"template": None, "title": "t", "message": "m", "variables": {"name": "Ada"}}, {"$.variables"}),
         ({"template": "mail", "variables": {}}, {"$.template"}),
     ],
 )
