@@ -2,7 +2,7 @@
 
     python -m loadtest.bench [--quick] [--rounds 5] [--connections 10000] [--seconds 8]
 
-Writes `loadtest/results/bench.md` (not with `--quick`, which takes a minute and is
+Writes `loadtest/results/bench.md` and `docs/bench-fanout.svg` (not with `--quick`, which takes a minute and is
 for seeing that it works) and prints the same.
 """
 
@@ -20,12 +20,13 @@ import msgspec
 from hub import clock
 from loadtest import writes
 from loadtest.fanout import IN_FLIGHT, Figures, bench, show
-from loadtest.machine import HERE, CannotMeasure, described
+from loadtest.machine import HERE, ROOT, CannotMeasure, described
+from loadtest.plot import bars
 from loadtest.targets import install_node_packages
 from loadtest.writes import Committed
 
 RESULTS: Final = HERE / "results"
-_REFERENCES: Final = {"c": "C sender", "node": "Node ws", "starlette": "Starlette"}
+_NAMES: Final = {"hub": "hub", "c": "C sender", "node": "Node ws", "starlette": "Starlette"}
 _FIGURES: Final = {
     "all_one_per_s": "to all, one at a time: frames/s",
     "all_one_cpu_us": "µs CPU a frame",
@@ -175,7 +176,7 @@ def _side_by_side(run: Run) -> list[str]:
     ]
     for name in run.fanout:
         cells = " | ".join(_number(run.median(name, figure)) for figure in _FIGURES)
-        lines.append(f"| {_REFERENCES.get(name, '**hub**')} | {cells} |")
+        lines.append(f"| {_NAMES[name]} | {cells} |")
     client_us = min((one.client_cpu_us for rounds in run.fanout.values() for one in rounds.values()), default=0.0)
     if client_us:
         lines += [
@@ -207,6 +208,16 @@ def _committed(run: Run) -> list[str]:
     return ["| | median |", "| --- | --- |", *rows]
 
 
+def chart(run: Run) -> str:
+    """The fan-out of all servers side by side."""
+    shown = {"all_one_per_s": "to all", "all_four_per_s": f"to all, {IN_FLIGHT} in flight", "one_per_s": "to one"}
+    groups = {
+        label: {_NAMES[name]: value for name in run.fanout if (value := run.median(name, figure)) is not None}
+        for figure, label in shown.items()
+    }
+    return bars("Frames a second of one core", "frames/s", groups)
+
+
 def _number(value: float | None) -> str:
     if value is None:
         return "—"
@@ -232,6 +243,7 @@ def main() -> None:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "bench.md").write_text(text)
         (RESULTS / "bench.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))
+        (ROOT / "docs" / "bench-fanout.svg").write_text(chart(found))
 
 
 if __name__ == "__main__":

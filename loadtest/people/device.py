@@ -137,21 +137,25 @@ class Device:
     def _take_events(self, items: list[dict[str, Any]], cursor: int) -> None:
         now = time.time()
         for item in items:
-            for seq in (item["seq"], *item.get("merged", ())):
-                self._take_seq(seq)
-            self._remember(item)
-            late_ms = max(0.0, (now - datetime.fromisoformat(item["at"]).timestamp()) * 1000)
-            self._fire("event, from its `at`", late_ms)
+            is_new = [self._take_seq(seq) for seq in (*item.get("merged", ()), item["seq"])][-1]
+            # One that comes again rings again, or was said twice: it is no news, and not late.
+            if is_new:
+                self._remember(item)
+                late_ms = max(0.0, (now - datetime.fromisoformat(item["at"]).timestamp()) * 1000)
+                self._fire("event, from its `at`", late_ms)
         if self.cursor != cursor:
             self._tell("events", time.perf_counter(), failure=Refused(f"a hole: {self.cursor}, where {cursor} is said"))
             self._stand_at(self.epoch or "", cursor)
 
-    def _take_seq(self, seq: int) -> None:
-        if seq > self.cursor:
-            self._early.add(seq)
+    def _take_seq(self, seq: int) -> bool:
+        """False where it was had before."""
+        if seq <= self.cursor or seq in self._early:
+            return False
+        self._early.add(seq)
         while self.cursor + 1 in self._early:
             self.cursor += 1
             self._early.discard(self.cursor)
+        return True
 
     def _remember(self, event: dict[str, Any]) -> None:
         if event["kind"] == "notification.created":
