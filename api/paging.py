@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, Generic, Literal, NoReturn, TypeVar, c
 import msgspec
 from msgspec import Meta
 
+from api.faults import text_fault
 from api.query import RequestQuery
-from api.violations import text_fault
 from hub.app.errors import Invalid, Violation
 from hub.core.wall_clock import instant_fault
 

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 from msgspec import inspect as shapes
 
+from api.faults import Found
 from api.validation import Validator
-from api.violations import Found, check_of, unwrapped
+from api.violations import check_of, unwrapped
 from hub.app.errors import Invalid, Violation
 
 T = TypeVar("T")
@@ -25,7 +26,8 @@ _Reader = Callable[[str], Any]
 PARAMETERS_MAX: Final = 64
 """More than any list has; parsing stops there."""
 
-_INTEGER: Final = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_INTEGER: Final = re.compile(r"(-?[0-9]{1,20})(?:\.0{1,20})?", re.ASCII)
+"""3.0 too: an integer as JSON Schema has it, and as some languages write it."""
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 
@@ -117,7 +119,7 @@ def reader_of(shape: shapes.Type) -> _Reader:
     beneath = unwrapped(shape)
     match beneath:
         case shapes.IntType():
-            return lambda text: int(text) if _INTEGER.fullmatch(text) else text
+            return lambda text: int(found[1]) if (found := _INTEGER.fullmatch(text)) else text
         case shapes.FloatType():
             return lambda text: float(text) if _NUMBER.fullmatch(text) else text
         case shapes.BoolType():

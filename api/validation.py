@@ -17,7 +17,8 @@ from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 import msgspec
 from msgspec import inspect as shapes
 
-from api.violations import Checked, Found, check_of
+from api.faults import Found
+from api.violations import Checked, check_of
 from hub.app.errors import Invalid
 
 T = TypeVar("T")

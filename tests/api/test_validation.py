@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.faults import ERRORS_MAX
 from api.types import Channel, Data, Id, Instant, Title
 from api.validation import Malformed, RequestBody, Validator, parse
-from api.violations import ERRORS_MAX
 from hub.app.errors import Invalid, Violation
 from tests.api.toy import Thing, Things
 
