@@ -13,6 +13,7 @@ import pytest
 from hub import clock
 from tests.acceptance.processes import Node
 from tests.acceptance.rest import Tenant
+from tests.api.whole import CONFORMITY
 from tests.conftest import BackgroundLoop, Databases
 
 
@@ -41,7 +42,8 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 @pytest.fixture
 async def client(rest_node: Node) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=rest_node.url, timeout=30, verify=NO_TLS) as client:
+    hooks = {"response": [CONFORMITY]}
+    async with httpx.AsyncClient(base_url=rest_node.url, timeout=30, verify=NO_TLS, event_hooks=hooks) as client:
         yield client
 
 

@@ -23,6 +23,7 @@ from hub.settings import Settings
 from hub.store.pool import Database
 from tests.acceptance.processes import SECRET, token
 from tests.acceptance.rest import Caller
+from tests.api.conformity import Conformity
 from tests.app.world import World
 
 NOBODY_THERE: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -48,6 +49,10 @@ def mounts() -> dict[str, Any]:
 DOCUMENT: Final = openapi_document(mounts())
 
 
+CONFORMITY: Final = Conformity(DOCUMENT)
+"""Whatever a test asks for, the answer is held to the document."""
+
+
 class Whole:
     """`caller` makes whoever is needed; `world` looks at what is really there."""
 
@@ -71,7 +76,10 @@ async def whole_hub(database_url: str) -> AsyncGenerator[Whole]:
     )
     try:
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://hub", verify=NOBODY_THERE
+            transport=httpx.ASGITransport(app),
+            base_url="http://hub",
+            verify=NOBODY_THERE,
+            event_hooks={"response": [CONFORMITY]},
         ) as client:
             yield Whole(database, client, world)
     finally:
