@@ -94,7 +94,7 @@ class Connection(Socket):
     )
 
     def __init__(self, node: Node, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
-        super().__init__(node.limits, server_state.connections, compress=node.compress)
+        super().__init__(node.limits, server_state.connections, node.parsers, compress=node.compress)
         self.node = node
         self.phase = Phase.HANDSHAKE
         self.codec = CODECS[JSON]

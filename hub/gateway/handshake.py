@@ -30,9 +30,9 @@ _DEFLATE: Final = [
         server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
     )
 ]
-_quiet = logging.getLogger("hub.gateway.wire")
+quiet_log = logging.getLogger("hub.gateway.wire")
 # At DEBUG websockets logs headers and payloads, and with them tokens. Not even a root logger's level brings that here.
-_quiet.setLevel(logging.WARNING)
+quiet_log.setLevel(logging.WARNING)
 
 
 def parser(*, frame_bytes_max: int, compress: bool) -> ServerProtocol:
@@ -42,7 +42,7 @@ def parser(*, frame_bytes_max: int, compress: bool) -> ServerProtocol:
         subprotocols=cast(Any, SUBPROTOCOLS),
         select_subprotocol=_select_subprotocol,
         max_size=frame_bytes_max,
-        logger=_quiet,
+        logger=quiet_log,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from hub.core.event import decode_hint
 from hub.core.topics import NODES, tenant_of_presence, tenant_of_tasks
+from hub.gateway.latency import Latency
 from hub.gateway.presence import ASK_MARK
 from hub.gateway.ringer import GOSSIP_MARK
 
@@ -27,6 +28,10 @@ HELD_COUNT_MAX: Final = 50_000
 """Frames held at once, of all connections: tens of megabytes, where each is of half a KiB."""
 
 
+_TIMED_MAX: Final = 16
+"""Hints of one turn that the histogram counts: the first, which have waited longest. A flood is not worth more."""
+
+
 class Hearing:
     """The listener of one node's broker."""
 
@@ -37,6 +42,9 @@ class Hearing:
         self._is_turn_ending = False
         self._held_since: float | None = None
         self._held_count = 0
+        # When those were committed whose events leave with this turn.
+        self._commits: list[float] = []
+        self.latency = Latency()
 
     def on_message(self, topic: str, payload: bytes) -> None:
         """One message of a topic that this node is subscribed to."""
@@ -57,6 +65,8 @@ class Hearing:
         if audience.remote:
             node.ringer.heard(audience, hint.events, node.clock.monotonic())
         self._held_count += 1
+        if hint.committed_at and len(self._commits) < _TIMED_MAX:
+            self._commits.append(hint.committed_at)
         # A copy, since one that fails is closed, and leaves.
         for connection in audience.connections.copy():
             connection.hear(hint)
@@ -94,3 +104,8 @@ class Hearing:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             connection.end_turn(now)
+        if self._commits:
+            commits, self._commits = self._commits, []
+            written_at = self._node.clock.now().timestamp()
+            for committed_at in commits:
+                self.latency.observe(written_at - committed_at)

@@ -26,6 +26,7 @@ from hub.gateway.entrance import Entrance
 from hub.gateway.hearing import Hearing
 from hub.gateway.heartbeat import HeartbeatWheel
 from hub.gateway.limits import GatewayLimits
+from hub.gateway.parsers import Parsers
 from hub.gateway.ports import Calls, Clock, Log, Subscriptions, Verifier
 from hub.gateway.presence import Presence
 from hub.gateway.registry import Audience, Registry
@@ -72,6 +73,7 @@ class Node:
         self.clock = clock
         self.root_path = root_path.rstrip("/")
         self.compress = compress
+        self.parsers = Parsers(self.limits.frame_bytes_max)
         self.node_id = clock.token(9)
         self.statistics = GatewayStatistics()
         # Every connection that has a socket, wherever it stands; the registry has those that are attached.

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from websockets.exceptions import InvalidMessage
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import CONNECTING, OPEN
+from websockets.protocol import CONNECTING, OPEN, Protocol
+from websockets.server import ServerProtocol
 
 from hub.core.closing import Close
 from hub.gateway import wire
@@ -30,6 +31,7 @@ from hub.gateway.handshake import NOT_A_HANDSHAKE, parser, problem_response
 
 if TYPE_CHECKING:
     from hub.gateway.limits import GatewayLimits
+    from hub.gateway.parsers import Parsers
 
 _QUEUED = struct.Struct("i")
 _SLICE_BYTES = 4096
@@ -51,24 +53,30 @@ class Socket(asyncio.Protocol, abc.ABC):
         "_frames_since",
         "_gathered",
         "_has_ended",
+        "_is_accepted",
         "_is_deaf",
         "_is_over",
         "_is_text_begun",
+        "_parsers",
         "_server_connections",
         "_ws",
         "heard_at",
         "is_text",
         "is_writable",
         "limits",
-        "peer",
         "said_at",
         "transport",
     )
 
-    def __init__(self, limits: GatewayLimits, server_connections: set[Any], *, compress: bool) -> None:
+    def __init__(
+        self, limits: GatewayLimits, server_connections: set[Any], parsers: Parsers, *, compress: bool
+    ) -> None:
         self.limits = limits
         self._server_connections = server_connections
-        self._ws = parser(frame_bytes_max=limits.frame_bytes_max, compress=compress)
+        self._parsers = parsers
+        # None while the connection is open and between two messages.
+        self._ws: Protocol | None = parser(frame_bytes_max=limits.frame_bytes_max, compress=compress)
+        self._is_accepted = False
         self._close_timer: asyncio.TimerHandle | None = None
         # Of a message that comes in parts: what has come, and whether it began as text.
         self._fragments: bytearray | None = None
@@ -81,7 +89,6 @@ class Socket(asyncio.Protocol, abc.ABC):
         self._is_deaf = False
         self._is_over = False
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self.peer = ""
         self.is_text = True
         self.is_writable = True
         self.heard_at = 0.0
@@ -122,8 +129,6 @@ class Socket(asyncio.Protocol, abc.ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=self.limits.write_buffer_bytes_max)
-        peer = transport.get_extra_info("peername")
-        self.peer = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._server_connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -137,8 +142,9 @@ class Socket(asyncio.Protocol, abc.ABC):
         self._on_gone()
 
     def eof_received(self) -> bool:
-        self._ws.receive_eof()
-        self._send_what_websockets_wants()
+        ws = self._parser()
+        ws.receive_eof()
+        self._send_what_websockets_wants(ws)
         # asyncio closes now, but only once the peer has read what waits, and this one need never read.
         self._start_close_timer()
         self._over()
@@ -152,23 +158,31 @@ class Socket(asyncio.Protocol, abc.ABC):
         for start in range(0, len(data), _SLICE_BYTES):
             self._feed(data[start : start + _SLICE_BYTES])
 
+    def _parser(self) -> Protocol:
+        if self._ws is None:
+            self._ws = self._parsers.lend()
+        return self._ws
+
     def _feed(self, data: bytes) -> None:
         if self._is_deaf:
             return
-        self._ws.receive_data(data)
-        for event in self._ws.events_received():
+        ws = self._parser()
+        ws.receive_data(data)
+        for event in ws.events_received():
             if isinstance(event, Frame):
                 self._on_frame(event)
             elif isinstance(event, Request):
                 self._on_request(event)
-        if self._ws.parser_exc is not None and self._ws.close_sent is not None and not self._is_over:
+        if ws.parser_exc is not None and ws.close_sent is not None and not self._is_over:
             # websockets has put its close into the queue; ours goes before it, with the reason.
-            self._give(self._bye(self._ws.close_sent.code, self._ws.close_sent.reason))
-        if isinstance(self._ws.handshake_exc, InvalidMessage) and not self._is_over:
+            self._give(self._bye(ws.close_sent.code, ws.close_sent.reason))
+        if isinstance(ws.handshake_exc, InvalidMessage) and not self._is_over:
             self._give(NOT_A_HANDSHAKE)
-        self._send_what_websockets_wants()
-        if self._ws.state is not OPEN and (self._ws.state is not CONNECTING or self._has_ended):
+        self._send_what_websockets_wants(ws)
+        if ws.state is not OPEN and (ws.state is not CONNECTING or self._has_ended):
             self._over()
+        elif self._is_accepted and self._ws is ws and self._parsers.take_back(ws):
+            self._ws = None
         if not self.is_writable and self.transport.get_write_buffer_size() > 4 * self.limits.write_buffer_bytes_max:
             # Whoever does not read its answers is not asked for more questions.
             self._pause_reading()
@@ -190,27 +204,32 @@ class Socket(asyncio.Protocol, abc.ABC):
 
     def _accept(self, request: Request) -> str | None:
         """Answer 101 and return the subprotocol ("" where none was offered); None where websockets refused."""
-        response = self._ws.accept(request)
-        self._ws.send_response(response)
-        self._send_what_websockets_wants()
+        ws = cast(ServerProtocol, self._parser())
+        response = ws.accept(request)
+        ws.send_response(response)
+        self._send_what_websockets_wants(ws)
         if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
             self._hang_up()
             return None
-        return self._ws.subprotocol or ""
+        self._is_accepted = True
+        if self._parsers.take_back(ws):
+            self._ws = None
+        return ws.subprotocol or ""
 
     def refuse(self, status: http.HTTPStatus, problem: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         """Answer the handshake by a problem, and close."""
         if self._is_over:
             return
-        self._ws.send_response(problem_response(status, problem, headers))
-        self._send_what_websockets_wants()
+        ws = cast(ServerProtocol, self._parser())
+        ws.send_response(problem_response(status, problem, headers))
+        self._send_what_websockets_wants(ws)
         self._hang_up()
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
     def _on_frame(self, frame: Frame) -> None:
         # What a peer says before it has been answered it may not say (RFC 6455 §4.1).
-        if self._is_one_too_many() or self._is_over or self._ws.state is CONNECTING:
+        if self._is_one_too_many() or self._is_over or not self._is_accepted:
             return
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
@@ -251,7 +270,8 @@ class Socket(asyncio.Protocol, abc.ABC):
 
     @property
     def is_open(self) -> bool:
-        return self._ws.state is OPEN and not self.transport.is_closing()
+        is_open = self._is_accepted and not self._is_over and (self._ws is None or self._ws.state is OPEN)
+        return is_open and not self.transport.is_closing()
 
     def send(self, payload: bytes) -> None:
         """Give one message to the socket; buffered there where the peer is slow, so ask `is_writable` first."""
@@ -293,12 +313,13 @@ class Socket(asyncio.Protocol, abc.ABC):
         """Say `bye`, begin the close handshake, and cut the socket where the peer does not answer. Idempotent."""
         if self._is_over:
             return
-        if self._ws.state is OPEN:
+        ws = self._parser()
+        if ws.state is OPEN:
             self._give(self._bye(code, reason))
-            self._ws.send_close(code, reason)
-            self._send_what_websockets_wants()
+            ws.send_close(code, reason)
+            self._send_what_websockets_wants(ws)
             self._over()
-        elif self._ws.state is CONNECTING:
+        elif ws.state is CONNECTING:
             self._hang_up()
         # Else websockets has begun to close while it parsed, and `_feed` ends it as soon as all that came is heard.
 
@@ -322,13 +343,13 @@ class Socket(asyncio.Protocol, abc.ABC):
         self._bytes_given += len(data)
         self.transport.write(data)
 
-    def _send_what_websockets_wants(self) -> None:
-        for data in self._ws.data_to_send():
+    def _send_what_websockets_wants(self, ws: Protocol) -> None:
+        for data in ws.data_to_send():
             if data:
                 self._give(data)
             else:
                 self._end_writing()
-        if self._ws.close_expected():
+        if ws.close_expected():
             self._start_close_timer()
 
     def _end_writing(self) -> None:
