@@ -6,11 +6,12 @@ names: `…_now` is a gauge, all else a counter. Nothing is counted twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 Statistics = Callable[[], msgspec.Struct]
@@ -43,6 +44,26 @@ class RoomCollector(Collector):
                 yield _family(f"{prefix}_{name}", float(value))
         for name, (documentation, value_of) in self._gauges.items():
             yield GaugeMetricFamily(name, documentation, value=value_of())
+
+
+class HistogramCollector(Collector):
+    """A histogram that a room keeps: `counts` has one bucket more than `bounds`, for what is above all of them."""
+
+    def __init__(
+        self, name: str, documentation: str, bounds: Sequence[float], read: Callable[[], tuple[Sequence[int], float]]
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._bounds = [*(str(bound) for bound in bounds), "+Inf"]
+        self._read = read
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        counts, total = self._read()
+        buckets = list(zip(self._bounds, itertools.accumulate(map(float, counts)), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=total)
 
 
 def _family(name: str, value: float) -> Metric:

@@ -19,7 +19,7 @@ from api.app import BASE, build_app
 from api.asyncapi import asyncapi_document
 from api.dispatch import Dispatcher, Limits
 from api.documents import document_pages
-from api.figures import RoomCollector
+from api.figures import HistogramCollector, RoomCollector
 from api.health import Readiness, health_routes
 from api.metrics import RequestMetrics, metrics_route
 from api.openapi import openapi_document
@@ -36,6 +36,7 @@ from hub.auth import Revocations, verifier_of
 from hub.auth.sealing import sealer_of
 from hub.broker import RedisBroker
 from hub.core.log import LogUnavailable
+from hub.gateway.latency import BOUNDS_S
 from hub.gateway.limits import GatewayLimits
 from hub.gateway.node import Node
 from hub.settings import Settings, allows_sample_sign_in, is_loopback, uses_development_key
@@ -224,6 +225,14 @@ class HubServer:
                     "hub_broker_up": ("1 where Redis is heard.", lambda: float(broker.is_connected)),
                     "hub_draining": ("1 while this node stops.", lambda: float(self._is_draining)),
                 },
+            )
+        )
+        registry.register(
+            HistogramCollector(
+                "hub_commit_to_socket_seconds",
+                "From the commit of an event to its bytes being written to the sockets.",
+                BOUNDS_S,
+                lambda: (node.hearing.latency.counts, node.hearing.latency.total_s),
             )
         )
         # Where only this machine can ask, figures are no secret; elsewhere they need a token of an operator.

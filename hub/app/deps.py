@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -36,6 +37,7 @@ class Options(Protocol):
 class ProcessClock(Protocol):
     """Never decides about a notification: that is the database's clock."""
 
+    def now(self) -> datetime: ...
     def monotonic(self) -> float: ...
     def unit(self) -> float: ...
     def token(self, bytes_of_entropy: int = 16) -> str: ...

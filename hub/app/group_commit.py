@@ -36,6 +36,7 @@ from hub.app.unit import (
 )
 from hub.core.changes import Changes
 from hub.core.creation import Collapsing
+from hub.core.event import Hint
 from hub.core.notification import Row
 from hub.store import audit, idempotency, notifications, streams
 from hub.store.errors import Conflicted, DatabaseUnavailable, LockTimedOut
@@ -160,7 +161,7 @@ class _Group:
         self.answers: list[tuple[Job, Outcome[Any] | AppError]] = []
         self._audits: list[audit.Entry] = []
         self._kept: dict[idempotency.Key, idempotency.Kept] = {}
-        self.hints: list[tuple[str, bytes]] = []
+        self.hints: list[tuple[str, Hint]] = []
 
     async def commit(self) -> None:
         """Do all in one transaction. Raises what the database does, and then nothing has happened."""

@@ -18,7 +18,7 @@ from hub.app.caller import Answer, Caller, Once
 from hub.app.deps import Deps
 from hub.app.errors import IdempotencyBusy, IdempotencyMismatch
 from hub.core.changes import Changes, Inbox
-from hub.core.event import Event, encode_hint
+from hub.core.event import Event, Hint, encode_hint
 from hub.core.topics import user_topic
 from hub.store import audit, idempotency, notifications, streams
 from hub.store.pool import Tx
@@ -135,11 +135,11 @@ class Unit:
             return Position(epoch, head)
         return position_in(self.facts, self._changes, user_id)
 
-    def hints(self) -> list[tuple[str, bytes]]:
-        """One payload a user whose stream grew, for after the commit."""
+    def hints(self) -> list[tuple[str, Hint]]:
+        """One a user whose stream grew, with its topic, for after the commit."""
         if self.facts is None or self._changes is None:
-            return self.said
-        return self.said + hints_of(self.tenant_id, self.facts.epoch, self._changes)
+            return []
+        return hints_of(self.tenant_id, self.facts.epoch, self._changes)
 
 
 def entry_of(
@@ -171,10 +171,10 @@ def position_in(facts: Facts, changes: Changes, user_id: int) -> Position:
     return Position(facts.epoch, facts.heads.get(user_id, 0) if inbox is None else inbox.head)
 
 
-def hints_of(tenant_id: str, epoch: str, changes: Changes) -> list[tuple[str, bytes]]:
-    """(topic, payload), one a user whose stream grew."""
+def hints_of(tenant_id: str, epoch: str, changes: Changes) -> list[tuple[str, Hint]]:
+    """(topic, hint), one a user whose stream grew."""
     return [
-        (user_topic(tenant_id, inbox.user_id), encode_hint(epoch, last_events(inbox)))
+        (user_topic(tenant_id, inbox.user_id), Hint(epoch, last_events(inbox)))
         for inbox in changes.inboxes.values()
         if inbox.events
     ]
@@ -270,12 +270,15 @@ async def announce(deps: Deps, unit: Unit) -> None:
     """Tell the broker of a commit, one hint a user; what is due soon, the workers. Never an error: the sweep covers."""
     if unit.wake_release:
         deps.wakes.release.set()
-    await publish_hints(deps, unit.hints())
+    await publish_hints(deps, unit.hints(), unit.said)
 
 
-async def publish_hints(deps: Deps, hints: Sequence[tuple[str, bytes]]) -> None:
-    """Hand them to the broker, and count what it took."""
-    if hints:
-        taken = await deps.broker.publish_many(hints)
-        deps.hints.published += taken
-        deps.hints.failed += len(hints) - taken
+async def publish_hints(deps: Deps, hints: Sequence[tuple[str, Hint]], said: Sequence[tuple[str, bytes]] = ()) -> None:
+    """Hand them to the broker right after the commit, with its time, and count what it took."""
+    if not hints and not said:
+        return
+    committed_at = deps.clock.now().timestamp()
+    messages = [*said, *((topic, encode_hint(hint.epoch, hint.events, committed_at)) for topic, hint in hints)]
+    taken = await deps.broker.publish_many(messages)
+    deps.hints.published += taken
+    deps.hints.failed += len(messages) - taken

@@ -65,11 +65,13 @@ class Event(msgspec.Struct, array_like=True, gc=False):
 class Hint(msgspec.Struct, array_like=True, gc=False):
     """What a writer publishes on a user's topic after its commit; may be lost, doubled or late.
 
-    `events` are contiguous and ascending in `seq`.
+    `events` are contiguous and ascending in `seq`. `committed_at` is when, in seconds of the writer's wall clock; 0
+    where that is not said. It is for figures only.
     """
 
     epoch: str
     events: list[Event]
+    committed_at: float = 0.0
 
 
 _json = msgspec.json.Encoder()
@@ -101,9 +103,9 @@ def encode_tail(
     return _json.encode(_Tail(kind, priority, at, data, counts))[1:]
 
 
-def encode_hint(epoch: str, events: Iterable[Event]) -> bytes:
+def encode_hint(epoch: str, events: Iterable[Event], committed_at: float = 0.0) -> bytes:
     """The payload that is published for one user."""
-    return _hint_encoder.encode(Hint(epoch, list(events)))
+    return _hint_encoder.encode(Hint(epoch, list(events), committed_at))
 
 
 def decode_hint(payload: bytes) -> Hint:

@@ -59,6 +59,15 @@ async def test_events_come_as_they_were_published(world: World, log: StreamLog, 
     assert {hint.epoch for hint in world.broker.hints(user)} == {page.epoch}
 
 
+async def test_a_hint_says_when_it_was_committed(world: World, log: StreamLog, user: int):
+    before = world.deps.clock.now().timestamp()
+    await world.send(user)
+    await world.prefer(user, locale="de")
+    heard = [hint.committed_at for hint in world.broker.hints(user)]
+    assert len(heard) == 2
+    assert before <= heard[0] <= heard[1] <= world.deps.clock.now().timestamp()
+
+
 async def test_critical_ones_ahead(world: World, log: StreamLog, user: int):
     made = await world.send_many([draft(user, priority=one) for one in ("low", "critical", "high", "critical")])
     await world.act(user, "read", made[1].id)
