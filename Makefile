@@ -7,7 +7,7 @@ LOAD_VENV := .venv-loadtest
 SCRIPT ?= mixed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install run test check format lock bench growth loadtest clean
+.PHONY: help install run test check format lock fuzz bench growth loadtest clean
 
 help: ## Show what there is to make
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ lock: $(VENV)/.dev ## Pin the newest dependencies that pyproject.toml allows, wi
 	done
 	$(BIN)/uv pip compile requirements/build.in --upgrade --generate-hashes --universal --python-version 3.11 \
 	  --no-emit-index-url --no-annotate --no-header --quiet -o requirements/build.lock
+
+fuzz: $(VENV)/.dev ## Fuzz every operation by every role, 200 examples each (many minutes)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(VENV)/.run ## Measure the hub beside its references in one run (ARGS=--quick for a minute)
 	$(BIN)/python -m loadtest.bench $(ARGS)
