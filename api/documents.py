@@ -38,7 +38,9 @@ def document_pages(document: dict[str, Any], live: dict[str, Any]) -> list[Page]
     return [
         _page("/asyncapi.json", msgspec.json.encode(live), "application/json", {}),
         _page("/openapi.json", msgspec.json.encode(document), "application/json", {}),
-        _page("/docs", page_of(document).encode(), "text/html; charset=utf-8", {"content-security-policy": _POLICY}),
+        _page(
+            "/docs", page_of(document, live).encode(), "text/html; charset=utf-8", {"content-security-policy": _POLICY}
+        ),
     ]
 
 
@@ -56,24 +58,42 @@ def _page(path: str, body: bytes, media_type: str, more: dict[str, str]) -> Page
     return Page(path, serve, methods=["GET"])
 
 
-def page_of(document: dict[str, Any]) -> str:
-    """The document as one HTML page. Every word of it is escaped."""
+def page_of(document: dict[str, Any], live: dict[str, Any]) -> str:
+    """Both documents as one HTML page. Every word of them is escaped."""
     title = escape(document["info"]["title"])
     sections: list[str] = []
     for path, operations in document["paths"].items():
         sections += [_operation(document, path, method, one) for method, one in operations.items()]
-    schemas = "".join(
-        f'<details id="{escape(name)}"><summary><code>{escape(name)}</code></summary>{_code(schema)}</details>'
-        for name, schema in document["components"]["schemas"].items()
-    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{_STYLE}</style></head>'
         f"<body><h1>{title} {escape(document['info']['version'])}</h1>"
+        f"<p>{escape(document['info']['description'])}</p>"
         f'<p>The same for programs: <a href="openapi.json">openapi.json</a>;'
         f' of the socket: <a href="asyncapi.json">asyncapi.json</a></p>'
-        f"<h2>Calls</h2>{''.join(sections)}<h2>Types</h2>{schemas}</body></html>"
+        f"<h2>Calls</h2>{''.join(sections)}<h2>Types</h2>{_types(document, '')}"
+        f"<h2>The socket</h2>{_frames(live)}<h3>Its types</h3>{_types(live, 'live-')}</body></html>"
     )
+
+
+def _types(document: dict[str, Any], prefix: str) -> str:
+    return "".join(
+        f'<details id="{prefix}{escape(name)}"><summary><code>{escape(name)}</code></summary>{_code(schema)}</details>'
+        for name, schema in document["components"]["schemas"].items()
+    )
+
+
+def _frames(live: dict[str, Any]) -> str:
+    """Each frame, and who says it."""
+    rows: list[str] = []
+    for operation in live["operations"].values():
+        said_by = "client" if operation["action"] == "receive" else "hub"
+        for reference in operation["messages"]:
+            name = reference["$ref"].rpartition("/")[2]
+            frame = live["components"]["messages"][name]
+            link = f'<a href="#live-{escape(name)}"><code>{escape(frame["name"])}</code></a>'
+            rows.append(f"<tr><td>{link}</td><td>{said_by}</td><td>{escape(frame['summary'])}</td></tr>")
+    return f"<table><tr><th>frame</th><th>said by</th><th></th></tr>{''.join(rows)}</table>"
 
 
 def _operation(document: dict[str, Any], path: str, method: str, one: dict[str, Any]) -> str:

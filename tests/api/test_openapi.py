@@ -138,7 +138,7 @@ def test_a_repeated_post_is_told_of_its_key() -> None:
 
 
 def test_the_page_takes_nothing_from_elsewhere() -> None:
-    page = page_of(DOCUMENT)
+    page = page_of(DOCUMENT, asyncapi_document())
     assert not re.search(r"<(script|link|img|iframe)|url\(|@import", page.split("</style>")[0])
     assert not re.search(r"(src|href)=\"(https?:)?//", page)
     assert "<script" not in page
@@ -147,7 +147,19 @@ def test_the_page_takes_nothing_from_elsewhere() -> None:
 def test_words_cannot_become_markup() -> None:
     document = openapi_document({BASE: ROUTES})
     document["info"]["title"] = "<script>alert(1)</script>"
-    assert "<script" not in page_of(document)
+    live = asyncapi_document()
+    live["components"]["messages"]["Hello"]["summary"] = "<script>alert(2)</script>"
+    assert "<script" not in page_of(document, live)
+
+
+def test_the_page_shows_every_call_every_type_and_every_frame() -> None:
+    live = asyncapi_document()
+    page = page_of(DOCUMENT, live)
+    assert all(f'id="{one["operationId"]}"' in page for _, _, one in operations(DOCUMENT))
+    assert all(f'id="{name}"' in page for name in DOCUMENT["components"]["schemas"])
+    assert all(f'id="live-{name}"' in page for name in live["components"]["messages"])
+    assert len(set(links := re.findall(r'href="#([^"]+)"', page))) > 50
+    assert {f'id="{link}"' for link in links} <= set(re.findall(r'id="[^"]+"', page)), "a link that leads nowhere"
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/asyncapi.json", "/docs"])
