@@ -70,6 +70,29 @@ def test_another_method_is_told_of_those_that_there_are() -> None:
     assert "Allow" in DOCUMENT["components"]["responses"]["Problem405"]["headers"]
 
 
+def test_forms_are_told_that_a_rule_checks() -> None:
+    types = DOCUMENT["components"]["schemas"]
+
+    def of(name: str, member: str) -> dict[str, Any]:
+        return next(one for one in types[name]["properties"][member]["anyOf"] if one != {"type": "null"})
+
+    assert of("Task", "due_date")["format"] == "date-time"
+    assert of("TaskBody", "due_date")["format"] == "date-time"
+    assert re.fullmatch(of("ContactsBody", "phone")["pattern"], "+4915112345678")
+    assert not re.fullmatch(of("ContactsBody", "phone")["pattern"], "0151\n")
+    assert of("PersonBody", "timezone")["format"] == "iana-timezone"
+    assert re.fullmatch(of("PersonBody", "locale")["pattern"], "pt-BR")
+    assert of("Preferences", "quiet_hours_days")["uniqueItems"] is True
+    assert "nested at most 32" in of("NewNotification", "data")["description"]
+
+
+def test_a_list_in_a_query_has_an_item_at_least_and_no_null() -> None:
+    parameters = {one["name"]: one["schema"] for one in DOCUMENT["paths"][f"{BASE}/tasks"]["get"]["parameters"]}
+    assert parameters["group"]["minItems"] == 1
+    assert parameters["group"]["items"]["pattern"] == "^[^,]+$"
+    assert parameters["lead_id"]["type"] == "integer"
+
+
 def test_every_reference_leads_somewhere() -> None:
     references = {one["$ref"] for one in every(DOCUMENT) if isinstance(one, dict) and "$ref" in one}
     assert references
