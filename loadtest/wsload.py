@@ -82,7 +82,7 @@ class LoadClient:
         self._rest = b""
         self._passed = 0
 
-    def open(self, count: int, *, inflight: int = 256, within_s: float = 120.0) -> Opened:
+    def open(self, count: int, *, inflight: int = 256, within_s: float = 600.0) -> Opened:
         """Open `count` more and wait until each is welcomed.
 
         Raises:
