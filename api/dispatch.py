@@ -77,7 +77,7 @@ class Limiter(Protocol):
     """Asked before each handler whether there is room for the call."""
 
     async def admit(self, principal: Principal | None, route: Route, address: str | None) -> Headers:
-        """The headers that tell how much room is left. Raises `hub.app.errors.TooMany`."""
+        """The headers that tell how much room is left. Raises `Refused`."""
         ...
 
 

@@ -23,7 +23,6 @@ from hub.app.errors import (
     Invalid,
     NotFound,
     PreconditionFailed,
-    TooMany,
     Unavailable,
 )
 from hub.auth.refusal import InvalidToken, KeysUnavailable
@@ -170,19 +169,9 @@ def _token(error: InvalidToken) -> Problem:
     )
 
 
-def _too_many(error: TooMany) -> Problem:
-    headers = _retry(error.retry_after_s)
-    if error.limit is not None:
-        reset = headers[0][1]
-        window = math.ceil(error.window_s or error.retry_after_s)
-        headers += (
-            ("ratelimit-policy", f'"default";q={error.limit};w={window}'),
-            ("ratelimit", f'"default";r={error.remaining};t={reset}'),
-            ("ratelimit-limit", str(error.limit)),
-            ("ratelimit-remaining", str(error.remaining)),
-            ("ratelimit-reset", reset),
-        )
-    return Problem(429, "too-many-requests", "Too Many Requests", error.detail, headers=headers)
+def too_many(retry_after_s: float, detail: str, room: Headers = ()) -> Problem:
+    """Over a limit; `room` are the headers that tell of it."""
+    return Problem(429, "too-many-requests", "Too Many Requests", detail, headers=_retry(retry_after_s) + room)
 
 
 def _retry(seconds: float) -> Headers:
@@ -215,7 +204,6 @@ _on(
     lambda error: Problem(409, "idempotency-busy", "Conflict", error.detail, headers=_retry(error.retry_after_s)),
 )
 _on(Unavailable, lambda error: _away(error.detail, error.retry_after_s))
-_on(TooMany, _too_many)
 _on(AppError, lambda error: Problem(400, "refused", "Bad Request", error.detail))
 _on(InvalidToken, _token)
 _on(

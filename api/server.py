@@ -21,6 +21,7 @@ from api.dispatch import Dispatcher, Limits
 from api.documents import document_pages
 from api.figures import HistogramCollector, RoomCollector
 from api.health import Readiness, health_routes
+from api.limiting import RateLimiter, RateSettings
 from api.metrics import RequestMetrics, metrics_route
 from api.openapi import openapi_document
 from api.request_head import BoundedHead
@@ -32,9 +33,11 @@ from hub.app.deps import Deps
 from hub.app.errors import AppError
 from hub.app.naming import NamingVerifier
 from hub.app.sample import make_sample_people
+from hub.app.tenant import read_limits
 from hub.auth import Revocations, verifier_of
 from hub.auth.sealing import sealer_of
 from hub.broker import RedisBroker
+from hub.broker.rates import RedisRates
 from hub.core.log import LogUnavailable
 from hub.gateway.latency import BOUNDS_S
 from hub.gateway.limits import GatewayLimits
@@ -111,6 +114,7 @@ class HubServer:
         self._node: Node | None = None
         self._database: Database | None = None
         self._broker = RedisBroker(redis_url)
+        self._rates = RedisRates(redis_url, within_s=settings.rate_check_s)
         self._is_migrated = False
         self._sampling: asyncio.Task[None] | None = None
         self._port: int | None = None
@@ -201,6 +205,7 @@ class HubServer:
             stack.push_async_callback(node.stop)
             await broker.start()
             stack.push_async_callback(broker.close)
+            stack.push_async_callback(self._rates.close)
             migrating = asyncio.create_task(self._migrate())
             stack.callback(migrating.cancel)
             owner_url = settings.migrate_database_url or self._database_url
@@ -220,6 +225,7 @@ class HubServer:
                     "hub_broker": broker.statistics,
                     "hub_hints": lambda: deps.hints,
                     "hub_group_commit": lambda: deps.lanes.figures,
+                    "hub_rate_limits": lambda: self._rates.statistics,
                 },
                 {
                     "hub_broker_up": ("1 where Redis is heard.", lambda: float(broker.is_connected)),
@@ -245,9 +251,19 @@ class HubServer:
             clock=clock,
             metrics=RequestMetrics(registry),
             limits=Limits(request_bytes_max=settings.request_bytes_max, bulk_bytes_max=settings.bulk_bytes_max),
+            limiter=self._limiter(deps) if settings.rate_limits else None,
             allowed_origins=settings.allowed_origins,
             pages=document_pages(openapi_document(mounts), asyncapi_document()),
         )
+
+    def _limiter(self, deps: Deps) -> RateLimiter:
+        settings = self._settings
+        rates = RateSettings(
+            tenant_per_minute=settings.rate_tenant_per_minute,
+            user_per_minute=settings.rate_user_per_minute,
+            service_per_minute=settings.rate_service_per_minute,
+        )
+        return RateLimiter(self._rates, rates, lambda tenant_id: read_limits(deps, tenant_id), clock)
 
     async def _migrate(self) -> None:
         """Bring the schema up; while PostgreSQL is away, ask again, for the hub starts without it."""

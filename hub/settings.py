@@ -96,6 +96,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # -- requests ---------------------------------------------------------------------------------------------------
     rate_limits: Annotated[bool, Option("Limit requests and frames a second; off for load tests.")] = True
+    rate_user_per_minute: Annotated[int, Option("Requests a minute of one person; a whole minute's worth may come at once.", "A desktop that loads and acts all day stays below a hundred.", ge=1, le=10000000)] = 1200
+    rate_service_per_minute: Annotated[int, Option("Requests a minute of one producer (an API key).", "Two hundred a second; who has more sends them in bulk.", ge=1, le=10000000)] = 12000
+    rate_tenant_per_minute: Annotated[int, Option("Requests a minute of a whole tenant; its own settings may say less.", "Ten producers at their limit, or a thousand desktops at work.", ge=1, le=10000000)] = 120000
+    rate_check_s: Annotated[float, Option("Seconds to wait for Redis to say whether there is room; then the request goes on.", "A limit must not cost more than what it protects.", ge=0.005, le=5)] = 0.1
     request_bytes_max: Annotated[int, Option("The largest body of a request.", ge=1024, le=1073741824)] = 1048576
     bulk_bytes_max: Annotated[int, Option("The largest body of a bulk request.", "A thousand notifications with 16 KiB of data each.", ge=1024, le=1073741824)] = 16777216
     idempotency_ttl_h: Annotated[int, Option("Hours for which an Idempotency-Key gives the first answer again.", "A queue that was down over night.", ge=1, le=720)] = 24

@@ -190,7 +190,7 @@ END
 $$;
 COMMENT ON FUNCTION hub_make_partitions(int) IS 'makes the daily partitions of events from yesterday to days_ahead that are missing (UTC days), and names them';
 
-CREATE FUNCTION hub_lock_streams(p_tenant text, p_users bigint[]) RETURNS SETOF user_streams
+CREATE FUNCTION hub_lock_streams(p_tenant text, p_users bigint[], p_known bigint[] DEFAULT '{}') RETURNS SETOF user_streams
 LANGUAGE plpgsql VOLATILE SECURITY INVOKER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -204,11 +204,11 @@ BEGIN
     ON CONFLICT DO NOTHING;
     RETURN QUERY
     SELECT s.* FROM public.user_streams s
-    WHERE s.tenant_id = p_tenant AND s.user_id = ANY (p_users)
+    WHERE s.tenant_id = p_tenant AND s.user_id = ANY (p_users || p_known)
     ORDER BY s.tenant_id, s.user_id
     FOR NO KEY UPDATE;
 END
 $$;
-COMMENT ON FUNCTION hub_lock_streams(text, bigint[]) IS 'law 2: makes the streams that are missing and locks all, ascending; nulls and repeats are ignored';
+COMMENT ON FUNCTION hub_lock_streams(text, bigint[], bigint[]) IS 'law 2: makes the streams of the first that are missing, and locks all of both that there are, ascending; nulls and repeats are ignored';
 
 SELECT hub_make_partitions(7);

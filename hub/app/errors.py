@@ -77,22 +77,3 @@ class Unavailable(AppError):
     def __init__(self, retry_after_s: float = 1, detail: str = "The hub cannot do this now.") -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
-
-
-class TooMany(AppError):
-    """Over a limit. `limit`, `remaining` and `window_s` describe it where it is a rate."""
-
-    def __init__(
-        self,
-        retry_after_s: float,
-        detail: str = "Too many requests.",
-        *,
-        limit: int | None = None,
-        remaining: int = 0,
-        window_s: float | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.retry_after_s = retry_after_s
-        self.limit = limit
-        self.remaining = remaining
-        self.window_s = window_s

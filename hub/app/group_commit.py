@@ -170,7 +170,14 @@ class _Group:
 
     async def _write(self, tx: Tx) -> None:
         tenant_id = self._tenant_id
-        inboxes = await streams.lock_streams(tx, tenant_id, _union(job.joint.user_ids for job in self._jobs))
+        wanted = [job.joint for job in self._jobs]
+        inboxes = await streams.lock_streams(
+            tx,
+            tenant_id,
+            _union(joint.user_ids for joint in wanted if joint.makes_streams),
+            # Who only acts on what they have is refused where they have nothing, and must not begin to have an inbox.
+            _union(joint.user_ids for joint in wanted if not joint.makes_streams),
+        )
         # Under the locks: a twin of one of these, on another node, locks the same streams.
         jobs = await self._but_repeated(tx)
         joints = [job.joint for job in jobs]

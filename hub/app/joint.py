@@ -75,9 +75,10 @@ class Locked:
 class Joint(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
     """A write that may share its transaction.
 
-    It locks the streams of `user_ids`. Read for it: the rows of `own_ids`, and where `is_judging` the preferences,
-    the addresses, and the older ones of `keys` of those users; it takes `fresh` ids. `decide` changes
-    `Locked.changes`; it is quick and pure, and where it refuses, by an `AppError`, it has changed nothing.
+    It locks the streams of `user_ids`, and makes those that are missing where it is to write something new. Read for
+    it: the rows of `own_ids`, and where `is_judging` the preferences, the addresses, and the older ones of `keys` of
+    those users; it takes `fresh` ids. `decide` changes `Locked.changes`; it is quick and pure, and where it refuses,
+    by an `AppError`, it has changed nothing.
     """
 
     user_ids: Collection[int]
@@ -86,6 +87,11 @@ class Joint(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
     is_judging: bool = False
     keys: Collection[str] = ()
     fresh: int = 0
+
+    @property
+    def makes_streams(self) -> bool:
+        """False where it only changes what is there."""
+        return self.fresh > 0
 
 
 def work_of(joint: Joint[T]) -> Callable[[Unit], Awaitable[T]]:

@@ -13,7 +13,7 @@ from hub.app.deps import Deps
 from hub.app.directory import require
 from hub.app.errors import Invalid
 from hub.app.unit import Outcome, Unit, perform
-from hub.core.tenant import TenantSettings, check_settings
+from hub.core.tenant import TenantLimits, TenantSettings, check_settings
 from hub.store import tenants
 from hub.store.tenants import Deed, TrailAsked
 
@@ -33,6 +33,12 @@ async def read_settings(deps: Deps, caller: Caller) -> TenantSettings:
     require(caller, ("admin",))
     async with deps.database.transaction(caller.tenant_id) as tx:
         return await tenants.read_settings(tx, caller.tenant_id)
+
+
+async def read_limits(deps: Deps, tenant_id: str) -> TenantLimits:
+    """How much of the hub a tenant has given itself. For the hub's own use. Raises `DatabaseUnavailable`."""
+    async with deps.database.transaction(tenant_id) as tx:
+        return (await tenants.read_settings(tx, tenant_id)).limits
 
 
 async def change_settings(

@@ -64,11 +64,14 @@ async def claim_users(tx: Tx, tenant_id: str, user_ids: Sequence[int]) -> list[i
     return [row["user_id"] for row in await tx.fetch(_SQL["claim_users"], tenant_id, list(user_ids))]
 
 
-async def lock_streams(tx: Tx, tenant_id: str, user_ids: Collection[int]) -> list[Inbox]:
-    """Lock these users' streams, ascending; make those that are missing. Where each stands, as of the lock."""
+async def lock_streams(tx: Tx, tenant_id: str, user_ids: Collection[int], known: Collection[int] = ()) -> list[Inbox]:
+    """Lock these users' streams, ascending; make those that are missing. Where each stands, as of the lock.
+
+    Those of `known` are locked where there are any, and not made.
+    """
     return [
         Inbox(row["user_id"], row["head"], counts_of(row))
-        for row in await tx.fetch(_SQL["lock_streams"], tenant_id, list(user_ids))
+        for row in await tx.fetch(_SQL["lock_streams"], tenant_id, list(user_ids), list(known))
     ]
 
 

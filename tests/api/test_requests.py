@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.problems import Refused, too_many
 from api.request import idempotency_of
 from api.route import Idempotency
 from hub.app import errors
@@ -77,19 +78,6 @@ REFUSALS = [
     (errors.PreconditionFailed(), 412, "precondition-failed", {}),
     (errors.Unavailable(0.1), 503, "unavailable", {"retry-after": "1"}),
     (DatabaseUnavailable("secret.host refused"), 503, "unavailable", {"retry-after": "2"}),
-    (
-        errors.TooMany(3.5, limit=10, window_s=60),
-        429,
-        "too-many-requests",
-        {
-            "retry-after": "4",
-            "ratelimit": '"default";r=0;t=4',
-            "ratelimit-policy": '"default";q=10;w=60',
-            "ratelimit-limit": "10",
-            "ratelimit-remaining": "0",
-            "ratelimit-reset": "4",
-        },
-    ),
 ]
 
 
@@ -171,11 +159,14 @@ async def test_room_is_asked_for_before_the_body_is_read():
         async def admit(self, principal: Any, route: Any, address: str | None):
             assert principal.role == "agent"
             if route.method == "POST":
-                raise errors.TooMany(1)
+                raise Refused(too_many(0.2, "Later.", (("ratelimit", "r=0"),)))
             return (("ratelimit", "r=9"),)
 
     async with running(limiter=Full()) as toy:
-        assert (await toy.client.post(f"{V1}/things", content=b"{")).status_code == 429
+        refused = await toy.client.post(f"{V1}/things", content=b"{")
+        assert refused.status_code == 429
+        assert (refused.headers["retry-after"], refused.headers["ratelimit"]) == ("1", "r=0")
+        assert refused.json()["detail"] == "Later."
         assert (await toy.client.get(f"{V1}/things")).headers["ratelimit"] == "r=9"
 
 

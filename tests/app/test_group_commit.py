@@ -64,6 +64,18 @@ async def test_what_one_is_refused_is_its_own(world: World, user: int):
     await world.check(user)
 
 
+async def test_who_has_nothing_gets_no_inbox_by_being_refused(world: World, user: int):
+    mine = await world.send(user)
+    results = await settled(
+        own.act(world.deps, world.caller(user + 1), [mine.id], "read"),
+        own.act(world.deps, world.caller(user + 2), [mine.id], "read"),
+        world.send(user + 2),
+    )
+    assert [type(one) for one in results[:2]] == [NotFound, NotFound]
+    rows = await world.sql("SELECT user_id FROM user_streams WHERE user_id BETWEEN $1 AND $1 + 2 ORDER BY 1", user)
+    assert [row[0] for row in rows] == [user, user + 2]
+
+
 async def test_a_refused_one_frees_its_key(world: World, user: int):
     caller = world.caller(user, once=once("refused"))
     results = await settled(own.act(world.deps, caller, [1], "read"), world.send(user))

@@ -9,7 +9,7 @@ WHERE pg_try_advisory_xact_lock(hashtextextended($1 || ':' || user_id, 7));
 -- name: lock_streams
 -- Law 2: a statement of its own, ascending, before anything that decides is read.
 SELECT user_id, head, unread, unseen, unread_critical, unread_high, unread_normal, unread_low
-FROM hub_lock_streams($1, $2::bigint[]);
+FROM hub_lock_streams($1, $2::bigint[], $3::bigint[]);
 
 -- name: read_facts
 -- What decides, in one statement after the lock: the clock and the epoch; for those who are told something ($3)
