@@ -103,6 +103,10 @@ class MemoryBroker:
         # As the real one: others run before it returns.
         await asyncio.sleep(0)
 
+    async def subscribe_many(self, topics: Sequence[str]) -> None:
+        self._wanted.update(topics)
+        await asyncio.sleep(0)
+
     async def unsubscribe(self, topic: str) -> None:
         self._wanted.discard(topic)
 

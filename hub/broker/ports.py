@@ -108,6 +108,10 @@ class Broker(Protocol):
         """
         ...
 
+    async def subscribe_many(self, topics: Sequence[str]) -> None:
+        """`subscribe` for many together."""
+        ...
+
     async def unsubscribe(self, topic: str) -> None:
         """From now on the listener hears nothing of `topic`. The server is told, not waited for. Idempotent."""
         ...

@@ -77,7 +77,10 @@ class RedisBroker:
         await self._subscriber.close()
 
     async def subscribe(self, topic: str) -> None:
-        await self._subscriber.subscribe(topic)
+        await self._subscriber.subscribe((topic,))
+
+    async def subscribe_many(self, topics: Sequence[str]) -> None:
+        await self._subscriber.subscribe(topics)
 
     async def unsubscribe(self, topic: str) -> None:
         self._subscriber.unsubscribe(topic)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ import hiredis
 from hub.broker.endpoint import Endpoint
 from hub.broker.ports import BrokerLimits, Clock
 from hub.broker.resp import SubscriberProtocol, encode_command
+from hub.broker.topic import Topic
 
 _log = logging.getLogger("hub.broker")
 
@@ -26,32 +27,6 @@ _HELD_UP_S = 0.5
 """A timer that comes later than this says that this process stood still, and nothing about the server."""
 _COMPLAINT_INTERVAL_S = 1.0
 """A listener that always fails must not turn every message into a traceback."""
-
-
-class _Topic:
-    """What is wanted of a topic, and what the server was last told of it on this connection.
-
-    The server answers in order, so a topic is attached when nothing about it is unanswered and the last
-    word was `SUBSCRIBE`.
-    """
-
-    __slots__ = ("acks_due", "attached_signal", "is_told", "is_wanted")
-
-    def __init__(self) -> None:
-        self.is_wanted = False
-        self.is_told = False
-        self.acks_due = 0
-        self.attached_signal: asyncio.Future[None] | None = None
-
-    @property
-    def is_attached(self) -> bool:
-        return self.is_told and self.acks_due == 0
-
-    def release(self) -> None:
-        """Let go of those who wait to be attached: they are, or it is of no use to wait."""
-        if self.attached_signal is not None and not self.attached_signal.done():
-            self.attached_signal.set_result(None)
-        self.attached_signal = None
 
 
 class Subscriber:
@@ -81,7 +56,7 @@ class Subscriber:
         self._limits = limits
         self._on_up = on_up
         self._canary = canary_topic.encode()
-        self._topics: dict[bytes, _Topic] = {}
+        self._topics: dict[bytes, Topic] = {}
         self._names: dict[bytes, str] = {}
         self._changed: dict[bytes, None] = {}
         """Topics of which the server is to be told, in the order of the calls."""
@@ -124,17 +99,20 @@ class Subscriber:
 
     # -- topics ------------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, name: str) -> None:
-        """As `Broker.subscribe`."""
-        topic = self._want(name.encode(), name)
-        if topic.is_attached or self._link is None:
-            return
-        if topic.attached_signal is None:
-            topic.attached_signal = asyncio.get_running_loop().create_future()
-        # Not `wait_for`: many wait for the same signal, and one who goes must not end it.
-        done, _ = await asyncio.wait([topic.attached_signal], timeout=self._limits.subscribe_within_s)
-        if not done:
-            self.subscribe_timeouts += 1
+    async def subscribe(self, names: Sequence[str]) -> None:
+        """As `Broker.subscribe_many`."""
+        signals: list[asyncio.Future[None]] = []
+        for name in names:
+            topic = self._want(name.encode(), name)
+            if topic.is_attached or self._link is None:
+                continue
+            if topic.attached_signal is None:
+                topic.attached_signal = asyncio.get_running_loop().create_future()
+            signals.append(topic.attached_signal)
+        if signals:
+            # Not `wait_for`: many wait for the same signal, and one who goes must not end it.
+            _, late = await asyncio.wait(signals, timeout=self._limits.subscribe_within_s)
+            self.subscribe_timeouts += len(late)
 
     def unsubscribe(self, name: str) -> None:
         """As `Broker.unsubscribe`."""
@@ -147,10 +125,10 @@ class Subscriber:
         topic.release()
         self._tell_soon(encoded)
 
-    def _want(self, encoded: bytes, name: str) -> _Topic:
+    def _want(self, encoded: bytes, name: str) -> Topic:
         topic = self._topics.get(encoded)
         if topic is None:
-            topic = self._topics[encoded] = _Topic()
+            topic = self._topics[encoded] = Topic()
         if not topic.is_wanted:
             topic.is_wanted = True
             self._names[encoded] = name
@@ -183,7 +161,7 @@ class Subscriber:
             # The next chunk in the next turn: others have work too.
             self._flush_handle = asyncio.get_running_loop().call_soon(self._flush)
 
-    def _settle(self, encoded: bytes, topic: _Topic) -> None:
+    def _settle(self, encoded: bytes, topic: Topic) -> None:
         if topic.acks_due == 0 and encoded not in self._changed:
             if topic.is_told:
                 topic.release()
@@ -315,7 +293,7 @@ class Subscriber:
             link.write(greeting)
         # Those that are not wanted any more too: `_flush` forgets them.
         self._changed = dict.fromkeys(encoded for encoded in self._topics if encoded != self._canary)
-        self._topics.setdefault(self._canary, _Topic()).is_wanted = True
+        self._topics.setdefault(self._canary, Topic()).is_wanted = True
         self._tell_soon(self._canary)
         self._acks = 0
         self._look_later(self._look_at_acks, 0)

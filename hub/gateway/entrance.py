@@ -18,13 +18,14 @@ from websockets.http11 import Request
 
 from hub.core.closing import Close
 from hub.core.frames import Failed, Hello, Renewed
-from hub.core.log import LogUnavailable
+from hub.core.log import LogUnavailable, StreamState
 from hub.core.principal import Principal
 from hub.gateway.connection import Connection, Phase
 from hub.gateway.expiry import Expiries
 from hub.gateway.handshake import Refusal, problem, why_refused
 from hub.gateway.ports import Log, TokenRefused, Verifier
 from hub.gateway.registry import Audience
+from hub.gateway.together import Together
 
 if TYPE_CHECKING:
     from hub.gateway.node import Node
@@ -43,6 +44,13 @@ class Entrance:
         # By deadline, since all have the same time.
         self._waiting: dict[Connection, float] = {}
         self._expiries = Expiries()
+        limits = node.limits
+        self._topics = Together(
+            self._subscribe, node.spawn, calls_max=limits.subscribes_at_once, count_max=limits.opened_together_max
+        )
+        self._states = Together(
+            self._read_states, node.spawn, calls_max=limits.replays_at_once, count_max=limits.opened_together_max
+        )
 
     # -- before the hello --------------------------------------------------------------------------------------------
 
@@ -145,14 +153,10 @@ class Entrance:
         self._expire(connection, principal)
         await self._heard(audience)
         # Law 4: attached and heard, and only then read.
-        session = connection.session
-        async with node.catch_up.replay_share:
-            if connection.phase is not Phase.OPENING:
-                return
-            session.begin_read()
-            state = await self._log.read_state(principal.tenant_id, user_id, hello.cursor)
-        if connection.phase is not Phase.OPENING:
+        state = await self._states.ask((connection, hello.cursor))
+        if connection.phase is not Phase.OPENING or state is None:
             return
+        session = connection.session
         resume = session.open(
             state.epoch, state.head, resumable=state.resumable, client_epoch=hello.epoch, cursor=hello.cursor
         )
@@ -162,12 +166,42 @@ class Entrance:
 
     async def _heard(self, audience: Audience) -> None:
         """Return once the user's topic reaches this node, or cannot: then the sweep is what there is (law 3)."""
-        runner = audience.subscribed
-        if runner is None or (runner.done() and (runner.cancelled() or runner.exception() is not None)):
-            runner = audience.subscribed = self._node.spawn(self._node.subscriptions.subscribe(audience.topic))
-        if not runner.done():
-            # Not `await runner`: who goes meanwhile must not end what others of this user wait for.
-            await asyncio.wait([runner])
+        if audience.is_heard:
+            return
+        if audience.subscribed is None:
+            audience.subscribed = self._topics.ask(audience)
+        # Not `await subscribed`: who goes meanwhile must not end what others of this user wait for.
+        await asyncio.wait([audience.subscribed])
+
+    async def _subscribe(self, audiences: list[Audience]) -> list[None]:
+        try:
+            await self._node.subscriptions.subscribe_many([audience.topic for audience in audiences])
+        except Exception:
+            _log.exception("topics could not be subscribed; the next one of each user tries again")
+        else:
+            for audience in audiences:
+                audience.is_heard = True
+        for audience in audiences:
+            audience.subscribed = None
+        return [None] * len(audiences)
+
+    async def _read_states(self, asked: list[tuple[Connection, int | None]]) -> list[StreamState | None]:
+        """The streams of those who have said hello; None for who has gone meanwhile."""
+        # Bounded, though each of those who wait is too: they do not end what all of them wait for.
+        async with asyncio.timeout(self._node.limits.opening_timeout_s), self._node.catch_up.replay_share:
+            states: list[StreamState | None] = [None] * len(asked)
+            places: list[int] = []
+            streams: list[tuple[str, int, int | None]] = []
+            for place, (connection, cursor) in enumerate(asked):
+                audience = connection.audience
+                if audience is not None and connection.phase is Phase.OPENING:
+                    connection.session.begin_read()
+                    places.append(place)
+                    streams.append((audience.tenant_id, audience.user_id, cursor))
+            if streams:
+                for place, state in zip(places, await self._log.read_states(streams), strict=True):
+                    states[place] = state
+            return states
 
     def _evict(self, audience: Audience) -> None:
         while len(audience.connections) > self._node.limits.connections_per_user_max:

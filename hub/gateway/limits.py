@@ -42,6 +42,10 @@ class GatewayLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Half of the 60 s that are promised: the other half is the page's way from the log."""
     replays_at_once: int = 4
     """Reads of the log after a `hello`, at once on this node: ten thousand may come back together."""
+    opened_together_max: int = 500
+    """Hellos whose streams are read by one query: more would hold up the rest of a storm for the first of it."""
+    subscribes_at_once: int = 16
+    """Commands to the broker that are not answered yet; while it is away each ends by itself within a second."""
     catch_ups_at_once: int = 4
     """Reads of the log for sockets that are live already; their own share, so that a storm does not starve them."""
     sweep_interval_s: float = 2.0

@@ -37,6 +37,10 @@ class Log(Protocol):
         """The stream's state, and whether `cursor` can be resumed from. Creates the stream where there is none."""
         ...
 
+    async def read_states(self, asked: Sequence[tuple[str, int, int | None]]) -> list[StreamState]:
+        """`read_state` for many (tenant, user, cursor), in their order: one query a tenant."""
+        ...
+
     async def read_after(self, tenant_id: str, user_id: int, seq: int, *, count_max: int, bytes_max: int) -> Page:
         """The events with a number above `seq`; at least one where there is one, however large."""
         ...
@@ -70,6 +74,10 @@ class Subscriptions(Protocol):
 
         While away the topic is remembered and subscribed on reconnect. Idempotent.
         """
+        ...
+
+    async def subscribe_many(self, topics: Sequence[str]) -> None:
+        """`subscribe` for many together."""
         ...
 
     async def unsubscribe(self, topic: str) -> None: ...

@@ -19,18 +19,29 @@ if TYPE_CHECKING:
 class Audience:
     """The connections of one user on this node, oldest first.
 
-    `subscribed` is done once the user's topic reaches this node (law 4). `remote` is what other
-    nodes said of who would ring there.
+    `is_heard` once the user's topic reaches this node (law 4); `subscribed` is done when what is being done about
+    that has ended. `remote` is what other nodes said of who would ring there.
     """
 
-    __slots__ = ("announced", "connections", "remote", "rung", "subscribed", "tenant_id", "topic", "user_id")
+    __slots__ = (
+        "announced",
+        "connections",
+        "is_heard",
+        "remote",
+        "rung",
+        "subscribed",
+        "tenant_id",
+        "topic",
+        "user_id",
+    )
 
     def __init__(self, tenant_id: str, user_id: int) -> None:
         self.tenant_id = tenant_id
         self.user_id = user_id
         self.topic = user_topic(tenant_id, user_id)
         self.connections: list[Connection] = []
-        self.subscribed: asyncio.Task[None] | None = None
+        self.is_heard = False
+        self.subscribed: asyncio.Future[None] | None = None
         self.remote: dict[str, Candidate] | None = None
         self.announced: Candidate | None = None
         self.rung: RungSeqs | None = None

@@ -32,12 +32,27 @@ class StreamLog:
 
     async def read_state(self, tenant_id: str, user_id: int, cursor: int | None) -> StreamState:
         """The stream's state, and whether `cursor` can be resumed from. Creates the stream where there is none."""
+        (state,) = await self._read_states(tenant_id, [(user_id, cursor)])
+        return state
+
+    async def read_states(self, asked: Sequence[tuple[str, int, int | None]]) -> list[StreamState]:
+        """`read_state` for many (tenant, user, cursor), in their order: one transaction a tenant."""
+        states: list[StreamState | None] = [None] * len(asked)
+        places = sorted(range(len(asked)), key=lambda place: asked[place][0])
+        for tenant_id, group in groupby(places, key=lambda place: asked[place][0]):
+            own = list(group)
+            for place, state in zip(own, await self._read_states(tenant_id, [asked[p][1:] for p in own]), strict=True):
+                states[place] = state
+        return [state for state in states if state is not None]
+
+    async def _read_states(self, tenant_id: str, asked: list[tuple[int, int | None]]) -> list[StreamState]:
+        users, cursors = [user for user, _ in asked], [cursor for _, cursor in asked]
         async with self._database.transaction(tenant_id) as tx:
-            row = await tx.fetchrow(_SQL["read_state"], tenant_id, user_id, cursor)
-            if row is None:
-                await tx.execute(_SQL["make_stream"], tenant_id, user_id)
-                row = await tx.fetchrow(_SQL["read_state"], tenant_id, user_id, cursor)
-        return StreamState(row["epoch"], row["head"], counts_of(row), row["resumable"])
+            rows = await tx.fetch(_SQL["read_states"], tenant_id, users, cursors)
+            if len(rows) < len(asked):
+                await tx.execute(_SQL["make_streams"], tenant_id, users)
+                rows = await tx.fetch(_SQL["read_states"], tenant_id, users, cursors)
+        return [StreamState(row["epoch"], row["head"], counts_of(row), row["resumable"]) for row in rows]
 
     async def read_after(self, tenant_id: str, user_id: int, seq: int, *, count_max: int, bytes_max: int) -> Page:
         """The events with a number above `seq`, ascending; at least one where there is one, however large."""

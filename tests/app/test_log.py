@@ -34,6 +34,16 @@ async def test_what_retention_has_taken_cannot(world: World, log: StreamLog, use
     assert [(await log.read_state(TENANT, user, cursor)).resumable for cursor in range(4)] == [False, False, True, True]
 
 
+async def test_many_are_read_together_in_the_order_of_asking(world: World, log: StreamLog, user: int):
+    """Of two tenants; one of them asks twice, and one has no stream yet."""
+    await world.send_many([draft(user) for _ in range(3)])
+    asked = [("zeta", user, 0), (TENANT, user, 2), (TENANT, user + 1, None), (TENANT, user, 4)]
+    states = await log.read_states(asked)
+    assert [(state.head, state.resumable) for state in states] == [(0, True), (3, True), (0, False), (3, False)]
+    assert [state.counts.unread for state in states] == [0, 3, 0, 3]
+    assert await log.read_states([]) == []
+
+
 async def test_a_page_is_bounded_by_count_and_by_bytes_but_never_empty(world: World, log: StreamLog, user: int):
     await world.send_many([draft(user, message="x" * 1000) for _ in range(6)])
 

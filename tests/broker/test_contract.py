@@ -39,6 +39,18 @@ async def test_what_is_published_after_subscribe_has_returned_is_heard(nodes: No
     assert ear.heard == [(user_topic("acme", user), b"%d" % user) for user in range(300)]
 
 
+async def test_that_holds_for_all_that_are_subscribed_together(nodes: Nodes) -> None:
+    ear, mouth = await nodes.add(), await nodes.add()
+    topics = [user_topic("acme", user) for user in range(1200)]
+    await ear.broker.subscribe(topics[7])
+    await ear.broker.subscribe_many(topics)
+    await ear.broker.subscribe_many([])
+    assert await mouth.broker.publish_many([(topic, b"x") for topic in topics]) == 1200
+    await ear.until(lambda: len(ear.heard) == 1200)
+    assert ear.heard == [(topic, b"x") for topic in topics]
+    assert ear.broker.statistics().topics == 1200
+
+
 async def test_that_holds_for_many_at_once(nodes: Nodes) -> None:
     ear, mouth = await nodes.add(), await nodes.add()
 

@@ -79,6 +79,9 @@ class MemoryLog:
         resumable = cursor is not None and (cursor == head or (cursor < head and cursor + 1 >= kept))
         return StreamState(self.epoch, head, Counts(head, head), resumable)
 
+    async def read_states(self, asked: Any) -> list[StreamState]:
+        return [await self.read_state(tenant, user, cursor) for tenant, user, cursor in asked]
+
     async def read_after(self, tenant_id: str, user_id: int, seq: int, *, count_max: int, bytes_max: int) -> Page:
         await self._reading("after")
         self.reads.append((tenant_id, user_id))
@@ -151,6 +154,9 @@ class Ear:
             raise self.error
         if self._wishes[topic] == wish:
             self.topics.add(topic)
+
+    async def subscribe_many(self, topics: Any) -> None:
+        await asyncio.gather(*[self.subscribe(topic) for topic in topics])
 
     async def unsubscribe(self, topic: str) -> None:
         self._wishes[topic] = self._wishes.get(topic, 0) + 1

@@ -63,15 +63,23 @@ SELECT hub_epoch() AS epoch, coalesce((SELECT head FROM user_streams WHERE tenan
 SELECT e.epoch, s.head, s.unread, s.unseen, s.unread_critical, s.unread_high, s.unread_normal, s.unread_low
 FROM (SELECT hub_epoch() AS epoch) e LEFT JOIN user_streams s ON s.tenant_id = $1 AND s.user_id = $2;
 
--- name: read_state
--- The stream in one snapshot; `resumable`: the cursor is the head, or the event after it is kept.
-SELECT hub_epoch() AS epoch, s.head, s.unread, s.unseen, s.unread_critical, s.unread_high, s.unread_normal, s.unread_low,
-    $3::bigint IS NOT NULL AND ($3 = s.head OR ($3 < s.head AND EXISTS (
-        SELECT FROM events e WHERE e.tenant_id = $1 AND e.user_id = $2 AND e.seq = $3 + 1))) AS resumable
-FROM (VALUES ($2::bigint)) AS asked (user_id) JOIN user_streams s ON s.tenant_id = $1 AND s.user_id = asked.user_id;
+-- name: read_states
+-- Streams in one snapshot, in the order in which they were asked about; `resumable`: the cursor is the head, or the
+-- event after it is kept.
+SELECT (SELECT hub_epoch()) AS epoch,
+    s.head, s.unread, s.unseen, s.unread_critical, s.unread_high, s.unread_normal, s.unread_low,
+    asked.cursor IS NOT NULL AND (asked.cursor = s.head OR (asked.cursor < s.head AND EXISTS (
+        SELECT FROM events e
+        WHERE e.tenant_id = $1 AND e.user_id = asked.user_id AND e.seq = asked.cursor + 1))) AS resumable
+FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS asked (user_id, cursor, place)
+JOIN user_streams s ON s.tenant_id = $1 AND s.user_id = asked.user_id
+ORDER BY asked.place;
 
--- name: make_stream
-INSERT INTO user_streams (tenant_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+-- name: make_streams
+-- In ascending order (law 2).
+INSERT INTO user_streams (tenant_id, user_id)
+SELECT $1, asked.user_id FROM unnest($2::bigint[]) AS asked (user_id) GROUP BY asked.user_id ORDER BY asked.user_id
+ON CONFLICT DO NOTHING;
 
 -- name: read_after
 -- At most $4 events and, from the second on, no more than $5 bytes; with the stream's state of the same snapshot.
