@@ -157,6 +157,11 @@ def admin_token(tenant: str = TENANT) -> str:
     return _mint(_ADMIN, "admin", tenant)
 
 
+def token_of(user_id: int, role: Role, tenant: str) -> str:
+    """A token of one person."""
+    return _mint(user_id, role, tenant)
+
+
 def _mint(user_id: int | None, role: Role, tenant: str = TENANT) -> str:
     return _minter().mint(tenant_id=tenant, user_id=user_id, role=role, now=clock.now(), ttl_s=_TOKEN_TTL_S)
 
