@@ -22,13 +22,15 @@ class Patch(Generic[T]):
     A use case applies it under its lock, so that two patches of different fields both last.
     """
 
-    __slots__ = ("_raw", "_validator")
+    __slots__ = ("_known", "_raw", "_validator")
 
     def __init__(self, validator: Validator[T], raw: Any) -> None:
         if not isinstance(raw, dict):
             raise Invalid([("$", "Must be an object.")])
         self._validator = validator
         self._raw = cast("dict[str, Any]", raw)
+        kind = validator.kind
+        self._known = {*getattr(kind, "__struct_encode_fields__", ()), *getattr(kind, "read_only", ())}
 
     @property
     def names(self) -> frozenset[str]:
@@ -47,6 +49,8 @@ class Patch(Generic[T]):
             document = merged(_document(current), self._raw)
         except RecursionError:
             raise Invalid([("$", "Must not be nested so deeply.")]) from None
+        # To take away what no such document has is a misspelling too: it stays in, to be refused by its name.
+        document.update((name, None) for name in self._raw if self._raw[name] is None and name not in self._known)
         if defaults is not None:
             document = {**_document(defaults), **document}
         return self._validator.convert(document)

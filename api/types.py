@@ -56,6 +56,9 @@ URL_CHARS_MAX: Final = 2048
 _END: Final = r"(?![\s\S])"
 """The end of the text. `$` would also match before a last line feed."""
 
+NOT_BLANK: Final = r"[^\s\u001c-\u001f\u0085\ufeff]"
+"""White space in Python and in ECMAScript, which do not agree on what that is."""
+
 _PLAIN: Final = r"\s\\\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
 """What no URL may hold: white space, backslashes (browsers read them as slashes), controls, and what cannot be seen."""
 
@@ -97,7 +100,7 @@ Title = Annotated[
     str,
     Meta(
         max_length=TITLE_CHARACTERS_MAX,
-        pattern=r"\S",
+        pattern=NOT_BLANK,
         extra={"message": "Must not be blank."},
         description="Plain text.",
     ),
@@ -106,7 +109,7 @@ Message = Annotated[
     str,
     Meta(
         max_length=MESSAGE_CHARACTERS_MAX,
-        pattern=r"\S",
+        pattern=NOT_BLANK,
         extra={"message": "Must not be blank."},
         description="Plain text.",
     ),

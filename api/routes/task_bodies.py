@@ -11,7 +11,7 @@ from msgspec import Meta
 from api.merge import Patch
 from api.paging import PageQuery
 from api.query import RequestQuery
-from api.types import AttachmentUrl, GroupName, Id, Instant, Priority, Title
+from api.types import NOT_BLANK, AttachmentUrl, GroupName, Id, Instant, Priority, Title
 from api.validation import RequestBody, Validator
 from hub.app.errors import Invalid
 from hub.app.tasks import BULK_MAX, Write
@@ -75,7 +75,8 @@ class CommentBody(RequestBody, kw_only=True):
     )
 
     comment: Annotated[
-        str, Meta(max_length=4000, pattern=r"\S", extra={"message": "Must not be blank."}, description="Plain text.")
+        str,
+        Meta(max_length=4000, pattern=NOT_BLANK, extra={"message": "Must not be blank."}, description="Plain text."),
     ]
     attachment_urls: Annotated[list[AttachmentUrl], Meta(max_length=20)] = msgspec.field(default_factory=list[str])
 

@@ -104,7 +104,7 @@ Days = Annotated[
         extra_json_schema={
             "minItems": 1,
             "uniqueItems": True,
-            "items": {"type": "integer", "minimum": 0, "maximum": 6},
+            "allOf": [{"items": {"minimum": 0, "maximum": 6}}],
         },
     ),
 ]
