@@ -55,6 +55,7 @@ class Run(msgspec.Struct):
     """Every round's figures, by target and the round's number, and what could not be measured."""
 
     plan: Plan
+    machine: dict[str, str]
     frame_bytes: int
     fanout: dict[str, dict[int, Figures]]
     committed: list[Committed]
@@ -75,6 +76,7 @@ class Run(msgspec.Struct):
 
 def measure(plan: Plan) -> Run:
     """All rounds, the targets by turns within each."""
+    machine = described()
     skipped: list[str] = []
     names = ["c", "hub", "starlette"]
     if reason := install_node_packages():
@@ -82,7 +84,7 @@ def measure(plan: Plan) -> Run:
     else:
         names.insert(2, "node")
     with bench() as run:
-        found = Run(plan, run.template.frame_bytes, {name: {} for name in names}, [], skipped)
+        found = Run(plan, machine, run.template.frame_bytes, {name: {} for name in names}, [], skipped)
         for number in range(1, plan.rounds + 1):
             print(f"round {number} of {plan.rounds}", file=sys.stderr, flush=True)
             for name in names:
@@ -122,7 +124,7 @@ def report(run: Run, command: str) -> str:
         "",
         "Ratios are medians of each round's own, so that what else the machine did falls on both.",
         "",
-        *(f"- {name}: {value}" for name, value in described().items()),
+        *(f"- {name}: {value}" for name, value in run.machine.items()),
         *(f"- {sentence}" for sentence in run.skipped),
         "",
         "## Goals",

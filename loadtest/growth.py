@@ -237,12 +237,12 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.only or _PARTS:
         measure, sizes, title, log_y = _PARTS[name]
+        machine = [f"- {what}: {value}" for what, value in described().items()]
         try:
             with bench() as run:
                 rows = measure(run, sizes[:2] if given.quick else sizes)
         except CannotMeasure as error:
             raise SystemExit(str(error)) from None
-        machine = [f"- {what}: {value}" for what, value in described().items()]
         command = f"`python -m loadtest.growth --only {name}`, {clock.now():%Y-%m-%d %H:%M} UTC."
         text = "\n".join([f"# {title}", "", command, "", *machine, "", *table(rows)]) + "\n"
         print(text)

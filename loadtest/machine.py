@@ -152,7 +152,7 @@ def free_port() -> int:
 
 
 def described() -> dict[str, str]:
-    """What a reader of the figures must know of the machine."""
+    """What a reader of the figures must know of the machine. Asked before the run: its own load is not of interest."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
@@ -165,6 +165,7 @@ def described() -> dict[str, str]:
         "kernel": platform.release(),
         "python": sys.version.split()[0],
         "node": _said([node, "--version"]) if node else "none",
+        "busy with other things": f"a load of {os.getloadavg()[2]:.1f} in the last 15 minutes",
         "commit": _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]) or "unknown",
     }
 

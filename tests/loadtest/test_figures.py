@@ -74,7 +74,7 @@ def test_ratios_are_taken_within_a_round_and_a_round_that_failed_is_left_out() -
         "hub": {1: _figures("hub", 50.0), 2: _figures("hub", 300.0), 3: _figures("hub", 80.0)},
         "c": {1: _figures("c", 100.0), 3: _figures("c", 100.0)},
     }
-    run = Run(Plan(3, 10, 1, 1.0), 700, fanout, [], [])
+    run = Run(Plan(3, 10, 1, 1.0), {}, 700, fanout, [], [])
     assert run.ratio("all_one_per_s", "c") == pytest.approx(0.65)
     assert run.ratio("all_one_per_s", "node") is None
     assert run.median("hub", "all_one_per_s") == 80.0
@@ -82,11 +82,11 @@ def test_ratios_are_taken_within_a_round_and_a_round_that_failed_is_left_out() -
 
 def test_the_report_says_which_goals_are_met() -> None:
     fanout = {"hub": {1: _figures("hub", 96.0, idle_kb=4.5)}, "c": {1: _figures("c", 100.0)}}
-    text = report(Run(Plan(1, 10, 1, 1.0), 700, fanout, [], ["Node is missing."]), "bench")
+    text = report(Run(Plan(1, 10, 1, 1.0), {"kernel": "6"}, 700, fanout, [], ["Node is missing."]), "bench")
     assert "| one event to all, one at a time, of the C sender | ≥ 0.95 | 0.96 | met |" in text
     assert "| idle connection, KB of the process | ≤ 4 | 4.50 | not met |" in text
     assert "| one event each to one, of Node `ws` with Redis | > 1 | — |  |" in text
-    assert "- Node is missing." in text
+    assert "- kernel: 6\n- Node is missing.\n" in text
 
 
 def test_an_event_is_told_of_as_a_writer_would() -> None:
