@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from api.cors import Cors
-from api.dispatch import Authenticator, Clock, Dispatcher, Limiter, Limits
+from api.dispatch import Authenticator, Clock, Dispatcher, Limiter, Limits, Refusals
 from api.metrics import RequestMetrics
 from api.problems import Problem, not_found, problem_for, wrong_method
 from api.route import Route
@@ -35,6 +35,7 @@ def build_app(
     limits: Limits | None = None,
     allowed_origins: Iterable[str] = (),
     limiter: Limiter | None = None,
+    refusals: Refusals | None = None,
     pages: Sequence[BaseRoute] = (),
     lifespan: Lifespan | None = None,
 ) -> Dispatcher:
@@ -63,6 +64,7 @@ def build_app(
         limits=limits or Limits(),
         cors=Cors(allowed_origins),
         limiter=limiter,
+        refusals=refusals,
     )
 
 

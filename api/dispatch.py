@@ -44,6 +44,7 @@ from api.route import Answer, Call, Route
 from api.router import Place, Router
 from api.validation import parse
 from hub.app.errors import Invalid, Violation
+from hub.auth.refusal import InvalidToken
 from hub.core.principal import Principal
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,12 @@ class Limiter(Protocol):
         ...
 
 
+class Refusals(Protocol):
+    """Told of each credential that was refused."""
+
+    async def record(self, refusal: InvalidToken, *, address: str | None, request_id: str | None) -> None: ...
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one request. Bytes of a body, of a bulk body; seconds in which a body must arrive."""
 
@@ -109,6 +116,7 @@ class Dispatcher:
         limits: Limits,
         cors: Cors,
         limiter: Limiter | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self.router = Router()
         for prefix, routes in mounts.items():
@@ -121,6 +129,7 @@ class Dispatcher:
         self._limits = limits
         self._cors = cors
         self._limiter = limiter
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -171,9 +180,9 @@ class Dispatcher:
             if method != "OPTIONS":
                 raise Refused(wrong_method(place.allow))
             return self._options(heads, place.allow)
-        principal = None if route.roles is None else await self._authorized(route, heads)
         client: Sequence[Any] | None = scope.get("client")
         address = client[0] if client else None
+        principal = None if route.roles is None else await self._authorized(route, heads, address, request_id)
         room = () if self._limiter is None else await self._limiter.admit(principal, route, address)
         call = await self._call(scope, receive, heads, route, segments)
         call.caller, call.request_id, call.address = principal, request_id, address
@@ -190,11 +199,16 @@ class Dispatcher:
             headers += self._cors.preflight(origin, allow)
         return Answer(204, headers=headers)
 
-    async def _authorized(self, route: Route, heads: Heads) -> Principal:
+    async def _authorized(self, route: Route, heads: Heads, address: str | None, request_id: str) -> Principal:
         token = bearer_of(heads)
         if not token:
             raise Refused(no_token())
-        principal = await self._authenticator.verify(token)
+        try:
+            principal = await self._authenticator.verify(token)
+        except InvalidToken as refusal:
+            if self._refusals is not None:
+                await self._refusals.record(refusal, address=address, request_id=request_id)
+            raise
         if principal.role not in cast("tuple[str, ...]", route.roles):
             raise Refused(wrong_role(cast("tuple[str, ...]", route.roles)))
         return principal

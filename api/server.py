@@ -33,6 +33,7 @@ from hub.app.deps import Deps
 from hub.app.errors import AppError
 from hub.app.naming import NamingVerifier
 from hub.app.sample import make_sample_people
+from hub.app.sign_ins import RefusedSignIns
 from hub.app.tenant import read_limits
 from hub.auth import Revocations, verifier_of
 from hub.auth.sealing import sealer_of
@@ -189,10 +190,11 @@ class HubServer:
             stack.push_async_callback(verifier.aclose)
             deps = Deps(database, broker, settings, sealer=sealer_of(settings, clock.token))
             named = NamingVerifier(verifier, deps)
+            refusals = RefusedSignIns(deps)
             node = self._node = Node(
                 log=StreamLog(database),
                 subscriptions=broker,
-                verifier=GatewayVerifier(named),
+                verifier=GatewayVerifier(named, refusals),
                 calls=GatewayCalls(SocketCalls(deps)),
                 clock=clock,
                 limits=gateway_limits(settings),
@@ -213,9 +215,11 @@ class HubServer:
             stack.push_async_callback(workers.stop)
             migrating.add_done_callback(lambda done: self._migrated(done, workers, deps))
             await verifier.warm()
-            yield self._app(deps, named, node, broker)
+            yield self._app(deps, named, refusals, node, broker)
 
-    def _app(self, deps: Deps, verifier: NamingVerifier, node: Node, broker: RedisBroker) -> Dispatcher:
+    def _app(
+        self, deps: Deps, verifier: NamingVerifier, refusals: RefusedSignIns, node: Node, broker: RedisBroker
+    ) -> Dispatcher:
         settings = self._settings
         registry = CollectorRegistry()
         registry.register(
@@ -226,6 +230,7 @@ class HubServer:
                     "hub_hints": lambda: deps.hints,
                     "hub_group_commit": lambda: deps.lanes.figures,
                     "hub_rate_limits": lambda: self._rates.statistics,
+                    "hub_sign_ins": lambda: refusals.figures,
                 },
                 {
                     "hub_broker_up": ("1 where Redis is heard.", lambda: float(broker.is_connected)),
@@ -252,6 +257,7 @@ class HubServer:
             metrics=RequestMetrics(registry),
             limits=Limits(request_bytes_max=settings.request_bytes_max, bulk_bytes_max=settings.bulk_bytes_max),
             limiter=self._limiter(deps) if settings.rate_limits else None,
+            refusals=refusals,
             allowed_origins=settings.allowed_origins,
             pages=document_pages(openapi_document(mounts), asyncapi_document()),
         )

@@ -9,6 +9,7 @@ from hub.app.caller import Caller
 from hub.app.calls import SocketCalls
 from hub.app.errors import AppError
 from hub.app.naming import Verifier
+from hub.app.sign_ins import RefusedSignIns
 from hub.auth import InvalidToken, KeysUnavailable
 from hub.core.log import LogUnavailable
 from hub.core.principal import Principal
@@ -16,15 +17,17 @@ from hub.gateway.ports import CallFailed, TokenRefused
 
 
 class GatewayVerifier:
-    """The gateway's `Verifier`."""
+    """The gateway's `Verifier`; what is refused there is in the trail too."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, refusals: RefusedSignIns) -> None:
         self._verifier = verifier
+        self._refusals = refusals
 
     async def verify(self, token: str) -> Principal:
         try:
             return await self._verifier.verify(token)
         except InvalidToken as refusal:
+            await self._refusals.record(refusal)
             raise TokenRefused(f"the token is refused: {refusal.reason.replace('_', ' ')}") from None
         except KeysUnavailable as error:
             raise LogUnavailable(str(error)) from error

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from hub.auth.claims import TENANT_RULE, USER_ID_MAX
-from hub.auth.refusal import InvalidToken
+from hub.auth.refusal import Bearer, InvalidToken
 from hub.core.principal import Principal
 
 PREFIX: Final = "hub_"
@@ -50,18 +50,19 @@ class ApiKeyText(msgspec.Struct, frozen=True):
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True):
-    """What is kept of a key: `digest` is `digest_of(secret)`, 32 bytes."""
+    """What is kept of a key: `digest` is `digest_of(secret)`, 32 bytes. A revoked one is known, and refused."""
 
     id: int
     digest: bytes
     name: str | None = None
+    is_revoked: bool = False
 
 
 class ApiKeys(Protocol):
     """The tenants' keys."""
 
     async def read(self, tenant_id: str, id: int) -> ApiKeyRecord | None:
-        """The key, or None where there is none or it was revoked. May raise where the store cannot be reached."""
+        """The key, or None where there is none. May raise where the store cannot be reached."""
         ...
 
 
@@ -113,6 +114,8 @@ class ApiKeyVerifier:
         # Compared in constant time: how far a guess is right must not show in how long it takes.
         if key is None or record is None or not hmac.compare_digest(record.digest, digest_of(key.secret)):
             raise InvalidToken("bad_api_key")
+        if record.is_revoked:
+            raise InvalidToken("bad_api_key", Bearer(key.tenant_id, api_key_id=record.id))
         return Principal(tenant_id=key.tenant_id, user_id=None, role="service", name=record.name, api_key_id=record.id)
 
     async def _read(self, key: ApiKeyText) -> ApiKeyRecord | None:

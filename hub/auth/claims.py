@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from hub.auth.refusal import InvalidToken, Reason
+from hub.auth.refusal import Bearer, InvalidToken, Reason
 from hub.core.principal import ROLES, Role
 
 USER_ID_MAX: Final = 2**53 - 1
@@ -86,6 +86,18 @@ def read_claims(claims: Mapping[str, Any], rules: ClaimRules, now: datetime) -> 
     user_id, external_id = _subject(_find(claims, rules.user))
     role = _role(_find(claims, rules.role), rules.role_map)
     return Claimed(tenant_id, role, user_id, external_id, expires_at, issued_at, _name(claims.get("name")))
+
+
+def bearer_of(claims: Mapping[str, Any], rules: ClaimRules) -> Bearer | None:
+    """Whom the payload of a token names that is refused all the same; None where it names no tenant."""
+    tenant_id = _find(claims, rules.tenant)
+    if not isinstance(tenant_id, str) or TENANT_RULE.fullmatch(tenant_id) is None:
+        return None
+    try:
+        user_id, _ = _subject(_find(claims, rules.user))
+    except InvalidToken:
+        user_id = None
+    return Bearer(tenant_id, user_id)
 
 
 def is_expired(expires_at: datetime, rules: ClaimRules, now: datetime) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+import msgspec
+
 Reason = Literal[
     "malformed",
     "too_large",
@@ -46,12 +48,24 @@ SENTENCES: Final[dict[Reason, str]] = {
 }
 
 
-class InvalidToken(Exception):
-    """The credential proves nothing now. `reason` is for machines; the text is a sentence for people."""
+class Bearer(msgspec.Struct, frozen=True):
+    """Whose a credential is that is refused, as far as it proves that: its signature holds, or its secret is known."""
 
-    def __init__(self, reason: Reason) -> None:
+    tenant_id: str
+    user_id: int | None = None
+    api_key_id: int | None = None
+
+
+class InvalidToken(Exception):
+    """The credential proves nothing now. `reason` is for machines; the text is a sentence for people.
+
+    `bearer` is None where it is not even known to be one of ours.
+    """
+
+    def __init__(self, reason: Reason, bearer: Bearer | None = None) -> None:
         super().__init__(SENTENCES[reason])
         self.reason: Reason = reason
+        self.bearer = bearer
 
 
 class KeysUnavailable(Exception):

@@ -18,9 +18,9 @@ import jwt
 import msgspec
 
 from hub.auth.api_keys import PREFIX, ApiKeyVerifier
-from hub.auth.claims import Claimed, ClaimRules, is_expired, read_claims
+from hub.auth.claims import Claimed, ClaimRules, bearer_of, is_expired, read_claims
 from hub.auth.keys import KeySource
-from hub.auth.refusal import InvalidToken
+from hub.auth.refusal import Bearer, InvalidToken
 from hub.auth.revocations import Revocations
 from hub.core.principal import Principal
 
@@ -116,9 +116,9 @@ class TokenVerifier:
         if principal is None:
             principal = await self._prove(token, place)
         if principal.expires_at is None or is_expired(principal.expires_at, self._rules, self._clock.now()):
-            raise InvalidToken("expired")
+            raise InvalidToken("expired", Bearer(principal.tenant_id, principal.user_id))
         if self._revocations.refuses(principal.tenant_id, principal.user_id, principal.issued_at):
-            raise InvalidToken("revoked")
+            raise InvalidToken("revoked", Bearer(principal.tenant_id, principal.user_id))
         return principal
 
     def _recall(self, place: bytes) -> Principal | None:
@@ -135,10 +135,14 @@ class TokenVerifier:
     async def _prove(self, token: str, place: bytes) -> Principal:
         started_at = self._clock.monotonic()
         payload, generation = await self._signed(token)
-        claimed = read_claims(payload, self._rules, self._clock.now())
+        try:
+            claimed = read_claims(payload, self._rules, self._clock.now())
+            user_id = await self._user_id(claimed)
+        except InvalidToken as refusal:
+            raise InvalidToken(refusal.reason, bearer_of(payload, self._rules)) from None
         principal = Principal(
             tenant_id=claimed.tenant_id,
-            user_id=await self._user_id(claimed),
+            user_id=user_id,
             role=claimed.role,
             expires_at=claimed.expires_at,
             issued_at=claimed.issued_at,

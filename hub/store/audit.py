@@ -12,6 +12,9 @@ from hub.store.sql import queries
 
 _SQL: Final = queries("people")
 
+NO_ROLE: Final = "unknown"
+"""The role of who was not let in."""
+
 
 class Entry(msgspec.Struct, kw_only=True, frozen=True):
     """Who did what to which thing. `changes`: names of changed fields, with before and after of what is no content."""

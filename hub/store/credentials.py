@@ -14,10 +14,10 @@ class StoredApiKeys:
         self._database = database
 
     async def read(self, tenant_id: str, id: int) -> ApiKeyRecord | None:
-        """The key, or None where there is none or it was revoked. Raises `DatabaseUnavailable`."""
+        """The key, or None where there is none. Raises `DatabaseUnavailable`."""
         async with self._database.transaction(tenant_id) as tx:
             found = await people.read_api_key(tx, tenant_id, id)
-        return None if found is None else ApiKeyRecord(id, found[0], found[1])
+        return None if found is None else ApiKeyRecord(id, *found)
 
 
 class StoredExternalIds:

@@ -96,10 +96,10 @@ async def revoke_user(tx: Tx, tenant_id: str, user_id: int) -> datetime:
     return await tx.fetchval(_SQL["revoke_user"], tenant_id, user_id)
 
 
-async def read_api_key(tx: Tx, tenant_id: str, key_id: int) -> tuple[bytes, str] | None:
-    """The digest of a key's secret, and its name; None where there is none or it was revoked."""
+async def read_api_key(tx: Tx, tenant_id: str, key_id: int) -> tuple[bytes, str, bool] | None:
+    """The digest of a key's secret, its name, and whether it was revoked; None where there is none."""
     row = await tx.fetchrow(_SQL["read_api_key"], tenant_id, key_id)
-    return None if row is None else (row["secret_hash"], row["name"])
+    return None if row is None else (row["secret_hash"], row["name"], row["is_revoked"])
 
 
 async def read_user_by_external_id(tx: Tx, tenant_id: str, external_id: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Deed(msgspec.Struct, kw_only=True):
     actor_id: int | None
     actor_name: str | None
     actor_key_id: int | None
-    actor_role: Role
+    actor_role: Role | Literal["unknown"]
     action: str
     entity_type: str | None
     entity_id: str | None

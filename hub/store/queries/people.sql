@@ -63,7 +63,7 @@ ON CONFLICT (tenant_id, user_id) DO UPDATE SET revoked_at = excluded.revoked_at
 RETURNING revoked_at;
 
 -- name: read_api_key
-SELECT secret_hash, name FROM api_keys WHERE tenant_id = $1 AND id = $2 AND revoked_at IS NULL;
+SELECT secret_hash, name, revoked_at IS NOT NULL AS is_revoked FROM api_keys WHERE tenant_id = $1 AND id = $2;
 
 -- name: read_user_by_external_id
 SELECT user_id FROM people WHERE tenant_id = $1 AND external_id = $2;
