@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from websockets.http11 import Request
@@ -19,29 +18,23 @@ from hub.core.event import Event, Hint
 from hub.core.frames import (
     CODECS,
     JSON,
-    Ack,
     BadFrame,
     Bye,
-    Call,
     ClientFrame,
     Failed,
-    Focus,
     Heartbeat,
-    Hello,
     NotAFrame,
-    Ping,
-    Pong,
     Reset,
-    Token,
     UnknownFrame,
     Welcome,
 )
 from hub.core.log import StreamState
 from hub.core.principal import Principal
 from hub.core.session import Resume, Session, State
-from hub.gateway import wire
+from hub.gateway import answering, wire
 from hub.gateway.calling import CallQueue
 from hub.gateway.handshake import problem
+from hub.gateway.phase import Phase
 from hub.gateway.registry import Audience
 from hub.gateway.socket import Socket
 
@@ -53,27 +46,15 @@ _BATCH_MIN = 8
 """From this many events on they leave as one `events` message; fewer are cheaper to read one by one."""
 
 
-class Phase(IntEnum):
-    """Where a connection is between its first byte and its last."""
-
-    HANDSHAKE = 0
-    HELLO = 1
-    OPENING = 2
-    OPEN = 3
-    OVER = 4
-
-
 class Connection(Socket):
     """A connection of a browser or a desktop. Made by uvicorn, one for each upgrade."""
 
     __slots__ = (
-        "_calls",
-        "_held",
-        "_is_renewing",
         "acked_at_beat",
         "acked_seq",
         "audience",
         "burst_rang_at",
+        "calls",
         "can_ring",
         "codec",
         "connected_at",
@@ -81,8 +62,10 @@ class Connection(Socket):
         "focused_at",
         "has_to_flush",
         "heard_at_beat",
+        "held",
         "is_dirty",
         "is_pumping",
+        "is_renewing",
         "node",
         "phase",
         "presence_missed",
@@ -116,10 +99,10 @@ class Connection(Socket):
         self.has_to_flush = False
         self.is_pumping = False
         self.presence_missed: set[int] | None = None
-        self._calls: CallQueue | None = None
+        self.calls: CallQueue | None = None
         # What was said after the hello and before the welcome, with its size.
-        self._held: list[tuple[ClientFrame, int]] | None = None
-        self._is_renewing = False
+        self.held: list[tuple[ClientFrame, int]] | None = None
+        self.is_renewing = False
 
     # -- the handshake -----------------------------------------------------------------------------------------------
 
@@ -156,66 +139,7 @@ class Connection(Socket):
             else:
                 self.say(Failed(problem(422, "Not a frame of this protocol", str(exc))))
         else:
-            self._handle(frame, len(payload))
-
-    def _handle(self, frame: ClientFrame, size: int) -> None:
-        match frame:
-            case Hello() if self.phase is Phase.HELLO:
-                self.phase = Phase.OPENING
-                self.node.spawn(self.node.entrance.open(self, frame))
-            case _ if self.phase is Phase.HELLO:
-                self.close(Close.BAD_FRAME, "the first frame is a hello")
-            case Hello():
-                self.say(Failed(problem(409, "Already open", "a connection says hello once")))
-            case _ if self.phase is Phase.OPENING:
-                self._hold(frame, size)
-            case Ack():
-                self._acknowledge(frame.cursor)
-            case Ping():
-                self.say(Pong(frame.id, max(self.session.head, self.session.admitted_seq)))
-            case Focus():
-                self._focus(frame)
-            case Call():
-                if self._calls is None:
-                    self._calls = CallQueue(self)
-                self._calls.add(frame, size)
-            case Token():
-                self._renew(frame)
-
-    def _hold(self, frame: ClientFrame, size: int) -> None:
-        # Answered after the welcome, for before it there is no head to tell and nobody to act for.
-        held = self._held = [] if self._held is None else self._held
-        is_full = len(held) >= self.limits.calls_waiting_max
-        if is_full or (held and sum(of for _, of in held) + size > self.limits.calls_bytes_max):
-            call_id = frame.id if isinstance(frame, Call) else None
-            self.say(Failed(problem(429, "Too many requests", "too much was said before the welcome"), call_id))
-        else:
-            held.append((frame, size))
-
-    def _acknowledge(self, cursor: int) -> None:
-        # At most up to what this connection was sent.
-        cursor = min(cursor, self.session.cursor)
-        if cursor > self.acked_seq and self.phase is Phase.OPEN:
-            self.acked_seq = cursor
-            self.node.acknowledged(self, cursor)
-
-    def _focus(self, focus: Focus) -> None:
-        if focus.can_ring is not None:
-            self.can_ring = focus.can_ring
-        if focus.focused:
-            self.focused_at = self.node.clock.now().timestamp()
-        self.node.ringer.reconsider(self.audience)
-
-    def _renew(self, renewal: Token) -> None:
-        # One at a time: of two that are looked at together the older could be the last to hold.
-        if self._is_renewing:
-            self.say(Failed(problem(429, "Too many requests", "another token is being looked at")))
-            return
-        self._is_renewing = True
-        self.node.spawn(self.node.entrance.renew(self, renewal.token)).add_done_callback(self._renewed)
-
-    def _renewed(self, _: object) -> None:
-        self._is_renewing = False
+            answering.handle(self, frame, len(payload))
 
     # -- what it is sent ---------------------------------------------------------------------------------------------
 
@@ -241,9 +165,9 @@ class Connection(Socket):
                 counts=state.counts,
             )
         )
-        held, self._held = self._held, None
+        held, self.held = self.held, None
         for frame, size in held or ():
-            self._handle(frame, size)
+            answering.handle(self, frame, size)
         self.flush()
 
     def reset(self, state: StreamState) -> None:
@@ -353,8 +277,8 @@ class Connection(Socket):
 
     def _on_writable(self) -> None:
         self.flush()
-        if self._calls is not None:
-            self._calls.run()
+        if self.calls is not None:
+            self.calls.run()
         if self.presence_missed:
             self.node.presence.catch_up(self)
 
@@ -362,9 +286,9 @@ class Connection(Socket):
         self.node.statistics.connections_closed += self.phase is not Phase.HANDSHAKE
         self.phase = Phase.OVER
         self.session.close()
-        self._held = None
-        if self._calls is not None:
-            self._calls.clear()
+        self.held = None
+        if self.calls is not None:
+            self.calls.clear()
         self.node.lost(self)
 
     def _on_gone(self) -> None:

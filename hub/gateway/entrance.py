@@ -20,14 +20,15 @@ from hub.core.closing import Close
 from hub.core.frames import Failed, Hello, Renewed
 from hub.core.log import LogUnavailable, StreamState
 from hub.core.principal import Principal
-from hub.gateway.connection import Connection, Phase
 from hub.gateway.expiry import Expiries
 from hub.gateway.handshake import Refusal, problem, why_refused
+from hub.gateway.phase import Phase
 from hub.gateway.ports import Log, TokenRefused, Verifier
 from hub.gateway.registry import Audience
 from hub.gateway.together import Together
 
 if TYPE_CHECKING:
+    from hub.gateway.connection import Connection
     from hub.gateway.node import Node
 
 _log = logging.getLogger("hub.gateway")

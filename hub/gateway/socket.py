@@ -1,4 +1,4 @@
-"""One WebSocket: the handshake, what the peer sends, what we send, and the close.
+"""One WebSocket: the handshake, what the peer sends, and the close.
 
 uvicorn makes one of these for each upgrade (its `ws=` class) and hands the
 transport over; from then on no ASGI message and no task of its own belongs to the
@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import fcntl
 import http
-import struct
-import sys
-import termios
 from typing import TYPE_CHECKING, Any, cast
 
 from websockets.exceptions import InvalidMessage
@@ -26,19 +22,18 @@ from websockets.protocol import CONNECTING, OPEN, Protocol
 from websockets.server import ServerProtocol
 
 from hub.core.closing import Close
-from hub.gateway import wire
 from hub.gateway.handshake import NOT_A_HANDSHAKE, parser, problem_response
+from hub.gateway.outlet import Outlet
 
 if TYPE_CHECKING:
     from hub.gateway.limits import GatewayLimits
     from hub.gateway.parsers import Parsers
 
-_QUEUED = struct.Struct("i")
 _SLICE_BYTES = 4096
 """Bytes parsed before their frames are counted: 64 KiB of the smallest frames would hold up all others for long."""
 
 
-class Socket(asyncio.Protocol, abc.ABC):
+class Socket(Outlet):
     """The bytes of one connection. Subclasses give meaning by the `_on_…` methods.
 
     It is *over* as soon as either side begins to close, and *gone* when the TCP connection is; between the
@@ -46,53 +41,34 @@ class Socket(asyncio.Protocol, abc.ABC):
     """
 
     __slots__ = (
-        "_bytes_given",
-        "_close_timer",
         "_fragments",
         "_frames_counted",
         "_frames_since",
-        "_gathered",
-        "_has_ended",
         "_is_accepted",
         "_is_deaf",
-        "_is_over",
         "_is_text_begun",
         "_parsers",
         "_server_connections",
         "_ws",
         "heard_at",
-        "is_text",
-        "is_writable",
-        "limits",
-        "said_at",
-        "transport",
     )
 
     def __init__(
         self, limits: GatewayLimits, server_connections: set[Any], parsers: Parsers, *, compress: bool
     ) -> None:
-        self.limits = limits
+        super().__init__(limits)
         self._server_connections = server_connections
         self._parsers = parsers
         # None while the connection is open and between two messages.
         self._ws: Protocol | None = parser(frame_bytes_max=limits.frame_bytes_max, compress=compress)
         self._is_accepted = False
-        self._close_timer: asyncio.TimerHandle | None = None
         # Of a message that comes in parts: what has come, and whether it began as text.
         self._fragments: bytearray | None = None
         self._is_text_begun = False
         self._frames_since = 0.0
         self._frames_counted = 0
-        self._bytes_given = 0
-        self._gathered = b""
-        self._has_ended = False
         self._is_deaf = False
-        self._is_over = False
-        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self.is_text = True
-        self.is_writable = True
         self.heard_at = 0.0
-        self.said_at = 0.0
 
     # -- what a subclass gives ---------------------------------------------------------------------------------------
 
@@ -119,10 +95,6 @@ class Socket(asyncio.Protocol, abc.ABC):
     @abc.abstractmethod
     def _bye(self, code: int, reason: str) -> bytes:
         """The message that goes before a close of ours."""
-
-    @abc.abstractmethod
-    def _monotonic(self) -> float:
-        """Now, in seconds."""
 
     # -- asyncio ------------------------------------------------------------------------------------------------------
 
@@ -273,42 +245,6 @@ class Socket(asyncio.Protocol, abc.ABC):
         is_open = self._is_accepted and not self._is_over and (self._ws is None or self._ws.state is OPEN)
         return is_open and not self.transport.is_closing()
 
-    def send(self, payload: bytes) -> None:
-        """Give one message to the socket; buffered there where the peer is slow, so ask `is_writable` first."""
-        self.said_at = self._monotonic()
-        self._give(wire.message(payload, is_text=self.is_text))
-
-    def send_frames(self, frames: list[bytes]) -> None:
-        """Give frames of `wire.message` to the socket in one write."""
-        self.said_at = self._monotonic()
-        self._give(frames[0] if len(frames) == 1 else b"".join(frames))
-
-    def gather(self, frame: bytes) -> None:
-        """Give a frame of `wire.message` together with all others of this turn of the loop, in one write.
-
-        Whoever calls it calls `give_gathered` at the end of the turn. What is sent meanwhile goes after it.
-        """
-        if not self._gathered:
-            self._gathered = frame
-            return
-        self._gathered += frame
-        if len(self._gathered) >= self.limits.batch_bytes_max:
-            self.give_gathered(self._monotonic())
-
-    def give_gathered(self, now: float) -> None:
-        """Write what was gathered. Nothing where that has been done already."""
-        gathered = self._gathered
-        if gathered and not self._is_over:
-            self._gathered = b""
-            self.said_at = now
-            self._bytes_given += len(gathered)
-            # Between an error of the transport and our hearing of it this is thrown away.
-            self.transport.write(gathered)
-
-    def send_ping(self) -> None:
-        """Ask for a sign of life. A browser's script does not see it, so it is nothing that was said."""
-        self._give(wire.PING)
-
     def close(self, code: Close, reason: str) -> None:
         """Say `bye`, begin the close handshake, and cut the socket where the peer does not answer. Idempotent."""
         if self._is_over:
@@ -323,26 +259,6 @@ class Socket(asyncio.Protocol, abc.ABC):
             self._hang_up()
         # Else websockets has begun to close while it parsed, and `_feed` ends it as soon as all that came is heard.
 
-    def acked_bytes(self) -> int:
-        """How many bytes the peer's kernel has taken so far; a rise proves that the peer is there."""
-        waiting = self.transport.get_write_buffer_size()
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sys.platform == "linux":
-            try:
-                raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _QUEUED.pack(0))
-            except OSError:
-                return self._bytes_given - waiting
-            waiting += cast(int, _QUEUED.unpack(raw)[0])
-        return self._bytes_given - waiting
-
-    def _give(self, data: bytes) -> None:
-        if self._gathered:
-            data, self._gathered = self._gathered + data, b""
-        if self._has_ended or self.transport.is_closing():
-            return
-        self._bytes_given += len(data)
-        self.transport.write(data)
-
     def _send_what_websockets_wants(self, ws: Protocol) -> None:
         for data in ws.data_to_send():
             if data:
@@ -351,19 +267,6 @@ class Socket(asyncio.Protocol, abc.ABC):
                 self._end_writing()
         if ws.close_expected():
             self._start_close_timer()
-
-    def _end_writing(self) -> None:
-        if self._has_ended or self.transport.is_closing():
-            return
-        self._has_ended = True
-        # Our half is done. Closing both at once while the peer still sends would make its kernel
-        # throw away the close frame that it has not read yet.
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-            self._resume_reading()
-        else:
-            self._start_close_timer()
-            self.transport.close()
 
     def _hang_up(self) -> None:
         """Close without a handshake of WebSockets, for there is no WebSocket yet."""
@@ -375,16 +278,3 @@ class Socket(asyncio.Protocol, abc.ABC):
         if not self._is_over:
             self._is_over = True
             self._on_over()
-
-    def _pause_reading(self) -> None:
-        if self.transport.is_reading():
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if not self.transport.is_closing() and not self.transport.is_reading():
-            self.transport.resume_reading()
-
-    def _start_close_timer(self) -> None:
-        if self._close_timer is None and not self.transport.is_closing():
-            loop = asyncio.get_running_loop()
-            self._close_timer = loop.call_later(self.limits.close_timeout_s, self.transport.abort)
