@@ -6,11 +6,14 @@ result is validated as a whole, so that no patch makes what `PUT` would refuse.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
+from msgspec import inspect as shapes
 
 from api.validation import Validator
+from api.violations import unwrapped
 from hub.app.errors import Invalid
 
 T = TypeVar("T")
@@ -22,15 +25,13 @@ class Patch(Generic[T]):
     A use case applies it under its lock, so that two patches of different fields both last.
     """
 
-    __slots__ = ("_known", "_raw", "_validator")
+    __slots__ = ("_raw", "_validator")
 
     def __init__(self, validator: Validator[T], raw: Any) -> None:
         if not isinstance(raw, dict):
             raise Invalid([("$", "Must be an object.")])
         self._validator = validator
         self._raw = cast("dict[str, Any]", raw)
-        kind = validator.kind
-        self._known = {*getattr(kind, "__struct_encode_fields__", ()), *getattr(kind, "read_only", ())}
 
     @property
     def names(self) -> frozenset[str]:
@@ -49,11 +50,24 @@ class Patch(Generic[T]):
             document = merged(_document(current), self._raw)
         except RecursionError:
             raise Invalid([("$", "Must not be nested so deeply.")]) from None
-        # To take away what no such document has is a misspelling too: it stays in, to be refused by its name.
-        document.update((name, None) for name in self._raw if self._raw[name] is None and name not in self._known)
+        _keep_misspelt(document, self._raw, shapes.type_info(self._validator.kind))
         if defaults is not None:
             document = {**_document(defaults), **document}
         return self._validator.convert(document)
+
+
+def _keep_misspelt(document: dict[str, Any], patch: dict[str, Any], shape: shapes.Type) -> None:
+    """Put back what the patch takes away and no such document has, at any depth, to be refused by its name."""
+    shape = unwrapped(shape)
+    if not isinstance(shape, shapes.StructType):
+        return
+    fields = {field.encode_name: field.type for field in shape.fields}
+    known = {*fields, *cast("Iterable[str]", getattr(shape.cls, "read_only", ()))}
+    for name, value in patch.items():
+        if value is None and name not in known:
+            document[name] = None
+        elif isinstance(value, dict) and name in fields:
+            _keep_misspelt(document[name], cast("dict[str, Any]", value), fields[name])
 
 
 def _document(value: Any) -> dict[str, Any]:

@@ -176,10 +176,10 @@ class Route:
     def problem_statuses(self) -> tuple[int, ...]:
         """Every problem that it, or another method at its address, may answer, ascending."""
         # Whatever is called may come with a body that it does not take, and with a query that it does not know.
-        statuses = {*self.errors, 405, 408, 413, 422, 429, 500}
+        statuses = {*self.errors, 405, 408, 413, 422, 500}
         if self.roles is not None:
-            # 503: keys that prove tokens, or the database, may be away.
-            statuses |= {401, 403, 503}
+            # 429: callers are limited by who they are. 503: keys that prove tokens, or the database, may be away.
+            statuses |= {401, 403, 429, 503}
         if self.body:
             statuses |= {400, 415}
         if self.idempotent:

@@ -41,6 +41,7 @@ def fault(name: str, value: Any) -> str | None:
 GOOD: list[tuple[str, Any]] = [
     ("id", 1),
     ("id", 2**53 - 1),
+    ("id", 1.0),
     ("title", "x" * 200),
     ("title", "😀" * 200),
     ("title", "<b>not HTML</b>"),
@@ -72,7 +73,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("id", -1, "an integer"),
     ("id", 2**53, "at most 9007199254740991"),
     ("id", 10**30, "at most"),
-    ("id", 1.0, "an integer"),
+    ("id", 1.5, "an integer"),
     ("id", True, "an integer"),
     ("id", "1", "an integer"),
     ("title", "x" * 201, "at most 200 characters"),
