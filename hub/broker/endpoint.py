@@ -1,9 +1,8 @@
 """One server: where it is, and how one gets in.
 
 redis-py reads the URL, so that `redis://`, `rediss://` and `unix://` and their
-options mean here what they mean everywhere, and makes the publishing
-connections. A subscriber's connection is opened here, since it has a protocol
-of its own. Pub/sub knows no databases, so the URL's matters to nobody.
+options mean here what they mean everywhere. The connections that hints take are
+opened here, since they have protocols of their own. Pub/sub knows no databases, so the URL's matters to nobody.
 """
 
 from __future__ import annotations
@@ -62,12 +61,12 @@ class Endpoint:
         return self._path or f"{self._host}:{self._port}"
 
     def publishing(self) -> AbstractConnection:
-        """A connection of redis-py, which connects itself, and again, whenever a command is sent."""
+        """A connection of redis-py, for commands of any kind: it connects itself, and again, whenever one is sent."""
         return self._pool.make_connection()
 
     @property
     def greeting(self) -> bytes:
-        """The first command of a subscriber's connection, or nothing where there is no password."""
+        """The first command of a connection, or nothing where there is no password."""
         if not self._password and not self._username:
             return b""
         credentials = [part.encode() for part in (self._username, self._password or "") if part is not None]

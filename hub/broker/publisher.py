@@ -8,19 +8,15 @@ taken (law 3: a failed publish is a figure, never an error of the request).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import ResponseError
+import hiredis
 
 from hub.broker.endpoint import Endpoint
 from hub.broker.ports import BrokerLimits
-from hub.broker.resp import encode_publish
+from hub.broker.resp import PublisherProtocol, encode_publish
 
 _log = logging.getLogger("hub.broker")
 
@@ -50,7 +46,7 @@ class Publisher:
         self.last_error: str | None = None
         self._limits = limits
         self._endpoint = endpoint
-        self._connection: Any = endpoint.publishing()
+        self._link: PublisherProtocol | None = None
         self._on_broken = on_broken
         self._waiting: deque[_Batch] = deque()
         self._waiting_count = 0
@@ -79,7 +75,7 @@ class Publisher:
             runner.cancel()
             await asyncio.wait([runner])
             self._fail_waiting()
-            await self._disconnect()
+            self._disconnect()
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> int:
         """How many were taken, in time. In order; as soon as some are not taken, the rest is not tried."""
@@ -171,7 +167,7 @@ class Publisher:
     async def _send(self, batches: list[_Batch]) -> None:
         commands = [command for batch in batches for command in batch.commands]
         limits = self._limits
-        within_s = limits.publish_within_s if self._connection.is_connected else limits.connect_within_s
+        within_s = limits.publish_within_s if self._is_linked else limits.connect_within_s
         try:
             async with asyncio.timeout(within_s):
                 answers = await self._exchange(commands)
@@ -179,7 +175,7 @@ class Publisher:
             # Of any kind: a publisher that ends would be worse than one that fails.
             for batch in batches:
                 _answer(batch, 0)
-            await self._break(f"cannot publish: {str(exc) or 'no answer in time'}")
+            self._break(f"cannot publish: {str(exc) or 'no answer in time'}")
             return
         except BaseException:
             for batch in batches:
@@ -194,52 +190,52 @@ class Publisher:
             is_probe_refused |= batch.is_probe and not taken
         if is_probe_refused:
             # Another message that is refused is its own affair; a refused canary says that none is taken.
-            await self._break(self.last_error or "refused")
+            self._break(self.last_error or "refused")
         elif self.is_broken:
             self.is_broken = False
             _log.info("publishing to Redis at %s", self._endpoint)
 
+    @property
+    def _is_linked(self) -> bool:
+        return self._link is not None and not self._link.is_over
+
     async def _exchange(self, commands: list[bytes]) -> list[bool]:
-        was_connected = self._connection.is_connected
+        was_linked = self._is_linked
         try:
             return await self._exchange_once(commands)
-        except Disconnected:
-            if not was_connected:
+        except ConnectionError:
+            if not was_linked:
                 raise
             # The server was away and is back, which only using the connection tells: doubled rather than lost.
-            await self._disconnect()
             return await self._exchange_once(commands)
 
     async def _exchange_once(self, commands: list[bytes]) -> list[bool]:
-        """Send all, then read one answer each: which of them the server took."""
-        connection = self._connection
-        await connection.send_packed_command(commands)
-        answers: list[bool] = []
-        for _ in commands:
-            try:
-                # `inf` is redis-py's word for a read without a timer of its own.
-                await connection.read_response(timeout=math.inf)
-            except ResponseError as refusal:
-                self._note(f"the server refuses to publish: {refusal}")
-                answers.append(False)
-            else:
-                answers.append(True)
-        return answers
+        """Send all, then take one answer each: which of them the server took."""
+        link = self._link
+        if link is None or link.is_over:
+            link = self._link = PublisherProtocol(self._endpoint.greeting)
+            await self._endpoint.open(lambda: link)
+        answers = await link.exchange(commands)
+        taken = [not isinstance(answer, hiredis.ReplyError) for answer in answers]
+        if not all(taken):
+            self._note(f"the server refuses to publish: {answers[taken.index(False)]}")
+        return taken
 
-    async def _break(self, reason: str) -> None:
+    def _break(self, reason: str) -> None:
         self._note(reason)
         was_broken, self.is_broken = self.is_broken, True
         self._fail_waiting()
         # Its answers would be out of step with the next commands.
-        await self._disconnect()
+        self._disconnect()
         if not was_broken:
             _log.warning("not publishing to Redis at %s: %s", self._endpoint, reason)
             self._on_broken()
 
-    async def _disconnect(self) -> None:
-        # Whatever its socket says to that: the next command connects anew.
-        with contextlib.suppress(Exception):
-            await self._connection.disconnect(nowait=True)
+    def _disconnect(self) -> None:
+        """The next command connects anew."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.abort()
 
     def _fail_waiting(self) -> None:
         waiting, self._waiting = self._waiting, deque()

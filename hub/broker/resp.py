@@ -1,8 +1,9 @@
 """The Redis protocol on a socket, at the cost of a bare protocol.
 
-Owns the bytes: how a command is written, how a subscriber's replies are read.
-Every hint to this node passes `SubscriberProtocol.data_received`, so it asks
-nothing of asyncio but the bytes. Does not own what is subscribed (`subscriber`).
+Owns the bytes: how a command is written, how replies are read. Every hint to this node
+passes `SubscriberProtocol.data_received`, and every one of this node `PublisherProtocol`,
+so they ask nothing of asyncio but the bytes. Does not own what is subscribed
+(`subscriber`), nor what is published (`publisher`).
 
 RESP2, which every server speaks: https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
@@ -141,3 +142,91 @@ class SubscriberProtocol(asyncio.Protocol):
         if not self._is_over:
             self.abort()
             self._receiver.on_lost(self, reason)
+
+
+class PublisherProtocol(asyncio.Protocol):
+    """One connection on which commands are answered in their order.
+
+    `greeting` is the command to begin with, or nothing; what is exchanged fails where it is refused.
+    """
+
+    __slots__ = (
+        "_answer_signal",
+        "_answers",
+        "_greeting",
+        "_is_greeted",
+        "_reader",
+        "_transport",
+        "_wanted",
+        "is_over",
+    )
+
+    def __init__(self, greeting: bytes) -> None:
+        self.is_over = False
+        self._greeting = greeting
+        self._is_greeted = not greeting
+        self._reader = hiredis.Reader()
+        self._transport: asyncio.Transport | None = None
+        self._answers: list[Any] = []
+        self._wanted = 0
+        self._answer_signal: asyncio.Future[list[Any]] | None = None
+
+    async def exchange(self, commands: list[bytes]) -> list[Any]:
+        """Send all, and return one answer each, a refusal as `hiredis.ReplyError`. One exchange at a time.
+
+        Cancelled, its answers are still to come: `abort`.
+
+        Raises:
+            ConnectionError: the connection is lost, or was refused.
+        """
+        if self.is_over or self._transport is None:
+            raise ConnectionError("the connection is lost")
+        self._wanted = len(commands)
+        self._answer_signal = asyncio.get_running_loop().create_future()
+        self._transport.write(b"".join(commands))
+        return await self._answer_signal
+
+    def abort(self) -> None:
+        """End it now, unsent bytes and all. Idempotent."""
+        self._lose("given up by this node")
+
+    # -- called by the loop ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self.is_over:
+            self._transport.abort()
+        elif self._greeting:
+            self._transport.write(self._greeting)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                if not self._is_greeted:
+                    if isinstance(reply, hiredis.ReplyError):
+                        self._lose(f"the server refuses: {reply}")
+                        return
+                    self._is_greeted = True
+                else:
+                    self._answers.append(reply)
+        except hiredis.ProtocolError as exc:
+            self._lose(f"not the Redis protocol: {exc}")
+            return
+        signal = self._answer_signal
+        if signal is not None and len(self._answers) >= self._wanted:
+            self._answer_signal = None
+            answers, self._answers = self._answers, []
+            if not signal.done():
+                signal.set_result(answers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(f"the connection was lost: {exc}" if exc else "the server closed the connection")
+
+    def _lose(self, reason: str) -> None:
+        self.is_over = True
+        if self._transport is not None:
+            self._transport.abort()
+        signal, self._answer_signal = self._answer_signal, None
+        if signal is not None and not signal.done():
+            signal.set_exception(ConnectionError(reason))
