@@ -95,28 +95,28 @@ ORDER BY n.expires_at, n.id
 LIMIT $3;
 
 -- name: mark_all_read
--- All of one user's that is live and unread up to $3; answers what that takes from the counts. The row lock
--- of the stream is held, so what the subquery saw is what is updated.
-WITH touched AS (
-    UPDATE notifications n
+-- All of one user's that is live and unread up to $3; answers what that takes from the counts. The row lock of the
+-- stream is held, so what `before` saw is what is updated. No joins: a plan that was kept from when the tables held
+-- a few rows would go through all of them for each row, as it did for a new hub's first minute.
+WITH before AS MATERIALIZED (
+    SELECT priority, is_archived, is_seen FROM notifications
+    WHERE tenant_id = $1 AND user_id = $2 AND state = 'live' AND NOT is_read AND live_seq <= $3
+),
+touched AS (
+    UPDATE notifications
     SET is_read = true, read_at = $4, is_seen = true, updated_at = $4
-    FROM (
-        SELECT id, is_seen FROM notifications
-        WHERE tenant_id = $1 AND user_id = $2 AND state = 'live' AND NOT is_read AND live_seq <= $3
-    ) AS before
-    WHERE n.tenant_id = $1 AND n.id = before.id
-    RETURNING n.id, n.priority, n.is_archived, before.is_seen AS was_seen
+    WHERE tenant_id = $1 AND user_id = $2 AND state = 'live' AND NOT is_read AND live_seq <= $3
+    RETURNING id, priority
 ),
 cancelled AS (
-    UPDATE notification_delivery d
+    UPDATE notification_delivery
     SET status = 'cancelled', reason = 'read', not_before = NULL, updated_at = $4
-    FROM touched t
-    WHERE d.tenant_id = $1 AND d.notification_id = t.id AND d.channel IN ('email', 'sms')
-      AND d.status IN ('planned', 'held') AND t.priority <> 'critical'
+    WHERE tenant_id = $1 AND notification_id = ANY(ARRAY(SELECT id FROM touched WHERE priority <> 'critical'))
+      AND channel IN ('email', 'sms') AND status IN ('planned', 'held')
 )
 SELECT priority, count(*)::int AS rows, (count(*) FILTER (WHERE NOT is_archived))::int AS unread,
-    (count(*) FILTER (WHERE NOT is_archived AND NOT was_seen))::int AS unseen
-FROM touched GROUP BY priority;
+    (count(*) FILTER (WHERE NOT is_archived AND NOT is_seen))::int AS unseen
+FROM before GROUP BY priority;
 
 -- name: mark_all_seen
 WITH touched AS (
