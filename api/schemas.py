@@ -18,6 +18,10 @@ Json = dict[str, Any]
 ROOT: Final = "#/components/schemas/"
 _REF: Final = ROOT + "{name}"
 
+_OF_THE_WHOLE: Final = ("required", "properties", "description", "allOf")
+"""What a patch of a struct has otherwise, or not at all."""
+_GIVEN: Final[Json] = {"not": {"type": "null"}}
+
 
 class Schemas:
     """The schema of each type that it was made of. `components` are what these refer to, by name."""
@@ -25,7 +29,9 @@ class Schemas:
     def __init__(self, kinds: Iterable[Any]) -> None:
         parts = [part for kind in kinds for part in choices_of(kind)]
         found, components = msgspec.json.schema_components(parts, schema_hook=_free, ref_template=_REF)
-        _show_instants(parts, components)
+        for cls, component in _structs(parts, components):
+            _show_instants(cls, component)
+            _show_unless(cls, component)
         names = _short_names(components)
         # By identity: types such as `Annotated[dict, …]` may not be hashable.
         self._found = {id(kind): _renamed(schema, names) for kind, schema in zip(parts, found, strict=True)}
@@ -60,7 +66,7 @@ class Schemas:
         patched, whole = f"{name}Patch", self.components[name]
         if patched not in self.components:
             self.components[patched] = {
-                **{key: value for key, value in whole.items() if key not in ("required", "properties", "description")},
+                **{key: value for key, value in whole.items() if key not in _OF_THE_WHOLE},
                 "title": patched,
                 "description": f"A merge patch; the result must be a valid `{name}`.",
                 "properties": {
@@ -147,8 +153,8 @@ def _in_query(schema: Json) -> Json:
     return {**{key: value for key, value in schema.items() if key != "default"}, "items": items, "minItems": 1}
 
 
-def _show_instants(kinds: Iterable[Any], components: dict[str, Json]) -> None:
-    """Instants of answers are RFC 3339 in UTC, though their types, made by the hub itself, do not say so."""
+def _structs(kinds: Iterable[Any], components: dict[str, Json]) -> Iterator[tuple[shapes.StructType, Json]]:
+    """Every struct that the types are made of, with each component of its name."""
     waiting, known = [shapes.type_info(kind) for kind in kinds], set[str]()
     by_title: dict[str, list[Json]] = {}
     for name, component in components.items():
@@ -160,11 +166,8 @@ def _show_instants(kinds: Iterable[Any], components: dict[str, Json]) -> None:
                 if (key := repr(shape.cls)) in known:
                     continue
                 known.add(key)
-                for field in shape.fields:
-                    waiting.append(field.type)
-                    if any(isinstance(one, shapes.DateTimeType) for one in _within(field.type)):
-                        for component in by_title.get(shape.cls.__name__, ()):
-                            _mark(component["properties"].get(field.encode_name))
+                waiting.extend(field.type for field in shape.fields)
+                yield from ((shape, component) for component in by_title.get(shape.cls.__name__, ()))
             case shapes.Metadata():
                 waiting.append(shape.type)
             case shapes.UnionType():
@@ -175,6 +178,22 @@ def _show_instants(kinds: Iterable[Any], components: dict[str, Json]) -> None:
                 waiting.append(shape.value_type)
             case _:
                 pass
+
+
+def _show_instants(shape: shapes.StructType, component: Json) -> None:
+    """Instants of answers are RFC 3339 in UTC, though their types, made by the hub itself, do not say so."""
+    for field in shape.fields:
+        if any(isinstance(one, shapes.DateTimeType) for one in _within(field.type)):
+            _mark(component["properties"].get(field.encode_name))
+
+
+def _show_unless(shape: shapes.StructType, component: Json) -> None:
+    """`required_unless` of a `RequestBody`: the other one, or all that it stands for; null is as good as nothing."""
+    unless = cast("Mapping[str, str]", getattr(shape.cls, "required_unless", {}))
+    for other in sorted(set(unless.values())):
+        choices = ([other], [name for name, instead in unless.items() if instead == other])
+        given = [{"required": names, "properties": dict.fromkeys(names, _GIVEN)} for names in choices]
+        component.setdefault("allOf", []).append({"anyOf": given})
 
 
 def _within(shape: shapes.Type) -> tuple[shapes.Type, ...]:

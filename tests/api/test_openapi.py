@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from api.app import BASE
@@ -200,3 +201,20 @@ async def test_the_page_s_policy_allows_its_own_style_alone() -> None:
         policy = (await toy.client.get("/docs")).headers["content-security-policy"]
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize(
+    ("body", "is_right"),
+    [
+        ({"title": "t", "message": "m"}, True),
+        ({"template": "welcome"}, True),
+        ({"template": 5, "title": "t"}, True),
+        ({"title": "t"}, False),
+        ({"title": "t", "message": None}, False),
+        ({"title": None, "message": "m", "template": None}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_required_unless_another_is_given_is_told(body: dict[str, Any], is_right: bool) -> None:
+    whole = {**DOCUMENT["components"]["schemas"]["NewNotification"], "components": DOCUMENT["components"]}
+    assert Draft202012Validator(whole).is_valid({"type": "system", "user_id": 7, **body}) is is_right
