@@ -43,9 +43,8 @@ Row = dict[str, float]
 """What was measured at one size, by its name with its unit; the first is the size."""
 
 
-def over_connections(run: Bench, sizes: Sequence[int]) -> list[Row]:
+def over_connections(run: Bench, sizes: Sequence[int], rows: list[Row]) -> None:
     """One hub with ever more sockets."""
-    rows: list[Row] = []
     with (
         HubTarget(run.services, run.directory, run.server_core, run.template) as target,
         LoadClient(target.port, tokens(sizes[-1]), run.other_cores, scratch=run.directory) as client,
@@ -73,17 +72,14 @@ def over_connections(run: Bench, sizes: Sequence[int]) -> list[Row]:
             )
             _say(rows[-1])
             before = size
-    return rows
 
 
-def over_audience(run: Bench, sizes: Sequence[int]) -> list[Row]:
+def over_audience(run: Bench, sizes: Sequence[int], rows: list[Row]) -> None:
     """Broadcasts to ever more people, each audience a tenant of its own, nearly all of them connected."""
-    rows: list[Row] = []
     with Hub(run.services, run.directory, run.server_core) as hub:
         for size in sizes:
             rows.append(_told(run, hub, f"audience-{size}", size))
             _say(rows[-1])
-    return rows
 
 
 def _told(run: Bench, hub: Hub, tenant: str, size: int) -> Row:
@@ -121,16 +117,14 @@ def _told(run: Bench, hub: Hub, tenant: str, size: int) -> Row:
     }
 
 
-def over_streams(run: Bench, sizes: Sequence[int]) -> list[Row]:
+def over_streams(run: Bench, sizes: Sequence[int], rows: list[Row]) -> None:
     """One person's log, ever longer: what coming back, being told, and reading all of it cost."""
-    rows: list[Row] = []
     with Hub(run.services, run.directory, run.server_core) as hub:
         for place, size in enumerate(sizes):
             user = 2_000_000 + place
             with_database(hub.services, _log_of(run.template, user, size))
             rows.append(_of_stream(hub, run.template.epoch, user, size))
             _say(rows[-1])
-    return rows
 
 
 def _log_of(template: Template, user: int, size: int) -> Callable[[Any], Any]:
@@ -223,7 +217,7 @@ def _say(row: Row) -> None:
     print(" · ".join(f"{name} {_number(value)}" for name, value in row.items()), file=sys.stderr, flush=True)
 
 
-_PARTS: Final[dict[str, tuple[Callable[[Bench, Sequence[int]], list[Row]], Sequence[int], str, bool]]] = {
+_PARTS: Final[dict[str, tuple[Callable[[Bench, Sequence[int], list[Row]], None], Sequence[int], str, bool]]] = {
     "connections": (over_connections, CONNECTIONS, "Cost by connections of one node", False),
     "audience": (over_audience, AUDIENCES, "A broadcast by its audience, end to end", True),
     "streams": (over_streams, STREAMS, "One person's log by its length", True),
@@ -238,11 +232,15 @@ def main() -> None:
     for name in given.only or _PARTS:
         measure, sizes, title, log_y = _PARTS[name]
         machine = [f"- {what}: {value}" for what, value in described().items()]
+        rows: list[Row] = []
         try:
             with bench() as run:
-                rows = measure(run, sizes[:2] if given.quick else sizes)
+                measure(run, sizes[:2] if given.quick else sizes, rows)
         except CannotMeasure as error:
-            raise SystemExit(str(error)) from None
+            # What was measured before stays; a table of nothing would say nothing.
+            if not rows:
+                raise SystemExit(str(error)) from None
+            machine.append(f"- after these it could not go on: {str(error)[:300]}")
         command = f"`python -m loadtest.growth --only {name}`, {clock.now():%Y-%m-%d %H:%M} UTC."
         text = "\n".join([f"# {title}", "", command, "", *machine, "", *table(rows)]) + "\n"
         print(text)
