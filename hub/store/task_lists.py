@@ -24,10 +24,12 @@ Sort = Literal[
 
 _task: Final = msgspec.json.Decoder(TaskRow).decode
 
+_DUE: Final = "coalesce(t.due_date, 'infinity'::timestamptz)"
+
 _KEYS: Final[dict[str, tuple[str, str]]] = {
     "created_at": ("t.created_at", "timestamptz"),
     "updated_at": ("t.updated_at", "timestamptz"),
-    "due_date": ("coalesce(t.due_date, 'infinity')", "timestamptz"),
+    "due_date": (_DUE, "timestamptz"),
     "priority": ("array_position(ARRAY['critical', 'high', 'normal', 'low'], t.priority)", "int"),
 }
 """What a list is ordered by: the expression, and its type. Without a due date comes after all that have one."""
@@ -141,8 +143,9 @@ def _filtered(tenant_id: str, asked: Asked) -> _Query:
     query.where("t.task_type = ANY({0}::text[])", _listed(asked.task_types))
     query.where("t.lead_id = {0}", asked.lead_id)
     query.where("t.assigned_to = {0}", asked.assigned_to)
-    query.where("t.due_date < {0}", asked.due_before)
-    query.where("t.due_date > {0}", asked.due_after)
+    # In the words of their index.
+    query.where(f"{_DUE} < {{0}}", asked.due_before)
+    query.where(f"{_DUE} > {{0}} AND t.due_date IS NOT NULL", asked.due_after)
     if asked.text is not None:
         query.where("(t.title ILIKE {0} OR t.description ILIKE {0})", like(asked.text))
     return query

@@ -230,7 +230,11 @@ async def count_history(tx: Tx, tenant_id: str, task_id: int) -> int:
 
 async def read_stats(tx: Tx, tenant_id: str, user_id: int | None) -> Stats:
     """Of one user's work, or of the whole tenant's."""
-    return msgspec.json.decode(await tx.fetchval(_SQL["read_stats"], tenant_id, user_id), type=Stats)
+    if user_id is None:
+        text = await tx.fetchval(_SQL["read_stats"], tenant_id)
+    else:
+        text = await tx.fetchval(_SQL["read_stats_of_user"], tenant_id, user_id)
+    return msgspec.json.decode(text, type=Stats)
 
 
 def _encode(value: Any) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
 import asyncpg
 import pytest
 
+from hub.store import task_lists
 from hub.store.sql import queries
 from tests.conftest import Databases
 
@@ -59,10 +61,40 @@ INSERT INTO audit_log (tenant_id, actor_id, actor_role, action, entity_type, ent
 INSERT INTO revocations (tenant_id, user_id, revoked_at)
     SELECT 'a', n, clock_timestamp() - interval '1 minute' * n FROM generate_series(1, 5000) n;
 INSERT INTO api_keys (tenant_id, name, secret_hash) SELECT 'a', 'n', n::text::bytea FROM generate_series(1, 5000) n;
+INSERT INTO tasks (tenant_id, id, assigned_to, created_by, lead_id, parent_task_id, "group", title, priority, status,
+        overdue_from, task_type, due_date, completed_at, cancelled_at, wake_at, created_at)
+    SELECT CASE WHEN n % 10 = 0 THEN 'a' ELSE 'b' || n % 10 END, n,
+        CASE WHEN n / 10 % 20 > 1 THEN n % 2000 + 1 END, n % 300 + 1,
+        CASE WHEN n % 3 = 0 THEN n % 5000 END, CASE WHEN n > 20 AND n % 5 = 0 THEN n - 10 END,
+        CASE WHEN n % 4 < 2 THEN 'g' || n % 40 END, 't',
+        (ARRAY['critical', 'high', 'normal', 'low'])[n / 10 % 4 + 1], s.status,
+        CASE WHEN s.status = 'overdue' THEN 'pending' END, CASE WHEN n % 2 = 0 THEN 'y' || n % 25 END,
+        clock_timestamp() + (n % 2000 - 1500) * interval '1 hour',
+        CASE WHEN s.status = 'completed' THEN clock_timestamp() END,
+        CASE WHEN s.status = 'cancelled' THEN clock_timestamp() END,
+        CASE WHEN n % 100 = 0 THEN clock_timestamp() - interval '1 minute' END,
+        clock_timestamp() - n * interval '1 minute'
+    FROM generate_series(1, 40000) n,
+        LATERAL (SELECT (ARRAY['completed', 'completed', 'completed', 'completed', 'completed', 'cancelled', 'pending',
+            'pending', 'in_progress', 'overdue'])[n / 10 % 10 + 1] AS status) s;
+INSERT INTO task_assignments (tenant_id, task_id, user_id)
+    SELECT tenant_id, id, assigned_to FROM tasks WHERE assigned_to IS NOT NULL;
+INSERT INTO task_comments (tenant_id, task_id, user_id, comment) SELECT tenant_id, id, created_by, 'c' FROM tasks;
+INSERT INTO task_history (tenant_id, task_id, actor_id, actor_role, action, version)
+    SELECT tenant_id, id, created_by, 'agent', 'create', 1 FROM tasks;
+INSERT INTO communication_logs (tenant_id, user_id, notification_id, channel, recipient, status, created_at)
+    SELECT t.tenant_id, n % 2000 + 1,
+        (SELECT max(id) FROM notifications m WHERE m.tenant_id = t.tenant_id AND m.id <= n), 'email',
+        n % 2000 || '@example.org', 'sent', clock_timestamp() - n * interval '1 minute'
+    FROM generate_series(20, 40000) n, LATERAL (SELECT CASE WHEN n % 10 = 0 THEN 'a' ELSE 'b' END AS tenant_id) t;
+INSERT INTO groups (tenant_id, name) SELECT 'a', 'g' || n FROM generate_series(0, 39) n;
+INSERT INTO group_members (tenant_id, group_name, user_id)
+    SELECT 'a', 'g' || n % 40, n FROM generate_series(1, 4000) n;
 """
 LARGE = {
     "user_streams", "events", "notifications", "notification_delivery", "notification_preferences", "contacts",
-    "people", "push_subscriptions", "idempotency_keys", "audit_log", "revocations", "api_keys",
+    "people", "push_subscriptions", "idempotency_keys", "audit_log", "revocations", "api_keys", "tasks",
+    "task_assignments", "task_comments", "task_history", "communication_logs", "group_members",
 }  # fmt: skip
 
 
@@ -99,6 +131,36 @@ async def test_a_statement_finds_its_rows_by_an_index(serving: Any, aggregate: s
     given = f"({', '.join(['NULL'] * count)})" if count else ""
     plan = json.loads(await serving.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE it{given}"))
     assert _scanned(plan[0]["Plan"]) & LARGE == set(), json.dumps(plan, indent=1)
+
+
+_NOW = datetime.now(UTC)
+LISTS = [
+    {}, {"unassigned": True}, {"past_due": True}, {"groups": ["g1"]}, {"statuses": ["pending"]},
+    {"priorities": ["high"]}, {"task_types": ["y2"]}, {"lead_id": 6}, {"assigned_to": 3}, {"due_before": _NOW},
+    {"due_after": _NOW}, {"text": "x"}, {"sort": "due_date"}, {"sort": "-due_date"}, {"sort": "-updated_at"},
+    {"sort": "priority"}, {"sort": "created_at", "after": ("2026-01-01T00:00:00+00:00", 1)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("visible_to", [None, 3], ids=["supervisor", "agent"])
+@pytest.mark.parametrize("asked", LISTS, ids=str)
+async def test_a_list_of_tasks_finds_its_rows_by_an_index(serving: Any, asked: dict[str, Any], visible_to: int | None):
+    plans: list[Any] = []
+
+    class Explaining:
+        async def fetch(self, statement: str, *values: Any) -> list[Any]:
+            plans.append(json.loads(await serving.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values)))
+            return []
+
+        async def fetchval(self, statement: str, *values: Any) -> int:
+            await self.fetch(statement, *values)
+            return 0
+
+    of_caller = task_lists.Asked(**asked, visible_to=visible_to)
+    await task_lists.read_page(Explaining(), "a", of_caller)  # type: ignore[arg-type]
+    await task_lists.count_all(Explaining(), "a", of_caller)  # type: ignore[arg-type]
+    for plan in plans:
+        assert _scanned(plan[0]["Plan"]) & LARGE == set(), json.dumps(plan, indent=1)
 
 
 @pytest.mark.parametrize(

@@ -150,18 +150,36 @@ SELECT to_json(t)::text FROM tree JOIN tasks t ON t.tenant_id = $1 AND t.id = tr
 ORDER BY tree.depth, t.id LIMIT $3;
 
 -- name: read_stats
--- Of one user's work, or of the tenant's where $2 is null. mean_completion_s are seconds from creation.
-WITH mine AS (
-    SELECT t.status, t.priority, t.created_at, t.completed_at, t.due_date FROM tasks t
-    WHERE t.tenant_id = $1 AND ($2::bigint IS NULL OR t.assigned_to = $2 OR t.id IN (
-        SELECT a.task_id FROM task_assignments a
-        WHERE a.tenant_id = $1 AND a.user_id = $2 AND a.role = 'assignee'))
+-- Of the whole tenant's work: read once, counted in twenty groups. mean_completion_s are seconds from creation.
+WITH counted AS (
+    SELECT t.status, t.priority, count(*) AS n, sum(extract(epoch FROM t.completed_at - t.created_at)) AS seconds
+    FROM tasks t WHERE t.tenant_id = $1
+    GROUP BY t.status, t.priority
 )
 SELECT json_build_object(
-    'total', (SELECT count(*) FROM mine),
-    'by_status', coalesce((SELECT json_object_agg(status, n) FROM (SELECT status, count(*) n FROM mine GROUP BY status) s), '{}'),
-    'by_priority', coalesce((SELECT json_object_agg(priority, n) FROM (SELECT priority, count(*) n FROM mine GROUP BY priority) p), '{}'),
-    'overdue', (SELECT count(*) FROM mine WHERE status = 'overdue'),
-    'completed', (SELECT count(*) FROM mine WHERE status = 'completed'),
-    'mean_completion_s', (SELECT extract(epoch FROM avg(completed_at - created_at))::float8 FROM mine WHERE status = 'completed')
-)::text;
+    'total', coalesce(sum(n), 0),
+    'by_status', coalesce((SELECT json_object_agg(status, n) FROM (SELECT status, sum(n) AS n FROM counted GROUP BY status) s), '{}'),
+    'by_priority', coalesce((SELECT json_object_agg(priority, n) FROM (SELECT priority, sum(n) AS n FROM counted GROUP BY priority) p), '{}'),
+    'overdue', coalesce(sum(n) FILTER (WHERE status = 'overdue'), 0),
+    'completed', coalesce(sum(n) FILTER (WHERE status = 'completed'), 0),
+    'mean_completion_s', (sum(seconds) FILTER (WHERE status = 'completed') / nullif(sum(n) FILTER (WHERE status = 'completed'), 0))::float8
+)::text FROM counted;
+
+-- name: read_stats_of_user
+-- The same of one user's.
+WITH counted AS (
+    SELECT t.status, t.priority, count(*) AS n, sum(extract(epoch FROM t.completed_at - t.created_at)) AS seconds
+    FROM tasks t WHERE t.tenant_id = $1 AND t.id IN (
+        SELECT v.id FROM tasks v WHERE v.tenant_id = $1 AND v.assigned_to = $2
+        UNION
+        SELECT a.task_id FROM task_assignments a WHERE a.tenant_id = $1 AND a.user_id = $2 AND a.role = 'assignee')
+    GROUP BY t.status, t.priority
+)
+SELECT json_build_object(
+    'total', coalesce(sum(n), 0),
+    'by_status', coalesce((SELECT json_object_agg(status, n) FROM (SELECT status, sum(n) AS n FROM counted GROUP BY status) s), '{}'),
+    'by_priority', coalesce((SELECT json_object_agg(priority, n) FROM (SELECT priority, sum(n) AS n FROM counted GROUP BY priority) p), '{}'),
+    'overdue', coalesce(sum(n) FILTER (WHERE status = 'overdue'), 0),
+    'completed', coalesce(sum(n) FILTER (WHERE status = 'completed'), 0),
+    'mean_completion_s', (sum(seconds) FILTER (WHERE status = 'completed') / nullif(sum(n) FILTER (WHERE status = 'completed'), 0))::float8
+)::text FROM counted;
