@@ -100,7 +100,7 @@ class LoadClient:
         self._ask(f"every {every}")
         self._passed = 0
 
-    def wait_for(self, events: int, within_s: float = 30.0) -> None:
+    def wait_for(self, events: int, within_s: float = 120.0) -> None:
         """Return once so many events have come since the reset: a multiple of its `every`.
 
         Raises:
