@@ -218,7 +218,7 @@ def _say(row: Row) -> None:
 
 
 _PARTS: Final[dict[str, tuple[Callable[[Bench, Sequence[int], list[Row]], None], Sequence[int], str, bool]]] = {
-    "connections": (over_connections, CONNECTIONS, "Cost by connections of one node", False),
+    "connections": (over_connections, CONNECTIONS, "Cost by connections of one node", True),
     "audience": (over_audience, AUDIENCES, "A broadcast by its audience, end to end", True),
     "streams": (over_streams, STREAMS, "One person's log by its length", True),
 }

@@ -14,8 +14,8 @@ from typing import Final
 Points = Sequence[tuple[float, float]]
 
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_WIDTH, _HEIGHT = 760, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 170, 50, 60
+_WIDTH, _HEIGHT = 820, 420
+_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 230, 50, 60
 _TICKS = 5
 
 
