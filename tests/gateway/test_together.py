@@ -49,6 +49,9 @@ async def test_while_as_many_run_as_may_the_others_gather_up_to_their_bound() ->
     answers = [oracle.together.ask(0)]
     await until(lambda: oracle.asked)
     answers += [oracle.together.ask(n) for n in range(1, 6)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert oracle.asked == [[0]]
     oracle.gate.set()
     assert await asyncio.gather(*answers) == [0, 2, 4, 6, 8, 10]
     assert oracle.asked == [[0], [1, 2, 3], [4, 5]]
