@@ -84,6 +84,7 @@ def openapi_document(mounts: Mapping[str, Iterable[Route]]) -> Json:
     kinds: list[Any] = [ProblemDocument]
     for _, one in placed:
         kinds += [one.body_kind] if one.body is not None else []
+        kinds += [kind for kinds in getattr(one.body_kind, "mixed", {}).values() for kind in kinds]
         kinds += [answer for answer in one.responses.values() if answer is not None]
         kinds += [one.query.kind] if one.query is not None else []
         kinds += one.path_reader.kinds.values()

@@ -16,6 +16,9 @@ from msgspec import inspect as shapes
 Json = dict[str, Any]
 
 ROOT: Final = "#/components/schemas/"
+Mixed = tuple[Any, Any, Any]
+"""See `mixed` of `api.validation.RequestBody`."""
+
 _REF: Final = ROOT + "{name}"
 
 _OF_THE_WHOLE: Final = ("required", "properties", "description", "allOf")
@@ -55,12 +58,26 @@ class Schemas:
             properties = self.components[_name_in(reference)]["properties"]
             for name in cast("Iterable[str]", getattr(kind, "read_only", ())):
                 properties.setdefault(name, {"readOnly": True})
+            for name, (whole, patched, target) in cast("Mapping[str, Mixed]", getattr(kind, "mixed", {})).items():
+                properties[name]["items"] = {"anyOf": [self.body(whole), self._patch_at(patched, target)]}
         return reference
 
     def patch(self, kind: Any) -> Json:
         """The merge patch of a struct (RFC 7396): any member may be missing, and null takes away what may be."""
         self.body(kind)
         return self._patch(self.name(kind))
+
+    def _patch_at(self, kind: Any, target: Any) -> Json:
+        """A merge patch that says itself what it is for."""
+        patch, at = self.components[_name_in(self.patch(kind))], self.components[self.name(target)]
+        self.components[self.name(target)] = {
+            **patch,
+            "title": self.name(target),
+            "description": f"{patch['description']} {at['description']}",
+            "required": at["required"],
+            "properties": {**patch["properties"], **at["properties"]},
+        }
+        return self(target)
 
     def _patch(self, name: str) -> Json:
         patched, whole = f"{name}Patch", self.components[name]

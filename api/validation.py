@@ -47,7 +47,9 @@ class RequestBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     A class attribute `read_only` (names) lists fields of the answer that are accepted and
     ignored, so that get, change, put works; `required_unless` (field to field) names what is required where
-    the other is not given. A method `check` (`Checked`) holds rules across fields.
+    the other is not given; `mixed` (list to three types) tells the document that its items are of the first type,
+    or merge patches of the second with the fields of the third. A method `check` (`Checked`) holds rules across
+    fields.
     """
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import msgspec
@@ -60,10 +60,20 @@ class Services:
         self.stop()
 
 
+class Servers(Protocol):
+    """Where PostgreSQL and Redis are."""
+
+    @property
+    def database_url(self) -> str: ...
+
+    @property
+    def redis_url(self) -> str: ...
+
+
 class Hub:
     """One node on the given core. Use as a context."""
 
-    def __init__(self, services: Services, directory: Path, on: set[int]) -> None:
+    def __init__(self, services: Servers, directory: Path, on: set[int]) -> None:
         self.services = services
         self.port = free_port()
         environ = {

@@ -61,8 +61,17 @@ class TaskBody(_Content, kw_only=True):
     status: Status | None = None
 
 
+class TaskPatch(RequestBody, kw_only=True):
+    """`id` is the task's; with `version`, another one is answered by 412."""
+
+    id: Id
+    version: Annotated[int, Meta(ge=1)] | None = None
+
+
 class BulkBody(RequestBody, kw_only=True):
     """Tasks to make, and, where an item has an `id`, patches of tasks (with the `version` they are for, if given)."""
+
+    mixed: ClassVar[dict[str, tuple[Any, Any, Any]]] = {"items": (NewTask, TaskBody, TaskPatch)}
 
     items: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=BULK_MAX)]
 
@@ -160,12 +169,7 @@ def writes_of(body: BulkBody) -> list[Write]:
     return writes
 
 
-class _Target(RequestBody, kw_only=True):
-    id: Id
-    version: Annotated[int, Meta(ge=1)] | None = None
-
-
-_target: Final = Validator(_Target)
+_target: Final = Validator(TaskPatch)
 
 
 def _new_of(item: dict[str, Any], where: str) -> Write:

@@ -92,9 +92,7 @@ class _Tail(msgspec.Struct, gc=False, omit_defaults=True):
     counts: Counts | None = None
 
 
-def encode_tail(
-    kind: EventKind, priority: Priority, at: datetime, data: Any, counts: Counts | None = None
-) -> bytes:
+def encode_tail(kind: EventKind, priority: Priority, at: datetime, data: Any, counts: Counts | None = None) -> bytes:
     """The shared end of an event frame: everything after `seq` and `cursor`.
 
     `data` is any msgspec-encodable object, or `msgspec.Raw` JSON that is used as it is.

@@ -218,3 +218,22 @@ async def test_the_page_s_policy_allows_its_own_style_alone() -> None:
 def test_what_is_required_unless_another_is_given_is_told(body: dict[str, Any], is_right: bool) -> None:
     whole = {**DOCUMENT["components"]["schemas"]["NewNotification"], "components": DOCUMENT["components"]}
     assert Draft202012Validator(whole).is_valid({"type": "system", "user_id": 7, **body}) is is_right
+
+
+@pytest.mark.parametrize(
+    ("item", "is_right"),
+    [
+        ({"title": "t"}, True),
+        ({"id": 5}, True),
+        ({"id": 5, "version": 2, "description": None, "status": "completed"}, True),
+        ({}, False),
+        ({"title": "t", "status": "completed"}, False),
+        ({"title": "t", "version": 2}, False),
+        ({"id": 5, "title": None}, False),
+        ({"id": 5, "sise": None}, False),
+        ({"id": None, "title": "t"}, False),
+    ],
+)
+def test_items_of_a_bulk_are_told_to_be_tasks_or_patches_of_tasks(item: dict[str, Any], is_right: bool) -> None:
+    whole = {**DOCUMENT["components"]["schemas"]["BulkBody"], "components": DOCUMENT["components"]}
+    assert Draft202012Validator(whole).is_valid({"items": [item]}) is is_right

@@ -30,19 +30,20 @@ BEYOND_SCHEMAS: Final = tuple(
     for path, message in (
         (r"query\.cursor", "Must be the `next_cursor`"),
         (r"query\.offset", "Must not be given with `cursor`"),
-        (r".*", r"^There is no (such )?"),
+        (r".*", r"^There is no (such (task|group)\b|active template)"),
         # schemathesis takes the quotes off a header's value.
         (r"header\.If-Match", "Must be a version in quotes"),
         # Rules between fields, and of how an instant stands to the clock or to another.
         (r".*", r"^Give (one of|either) "),
-        (r".*", r"^(Is needed|Is required|Required),? where|^Are those of a `template`"),
+        (r".*", r"^Is needed where|^Are those of a `template`"),
         (r".*", r"go together|^Must be (after|in the future|before)"),
         (r".*", r"^Is locked"),
         # A template's own language.
-        (r"\$\.(subject|body|variables|template).*", r"."),
-        # Each item of a bulk is a task, or a patch of one: what a struct of both could not say.
-        (r"\$\.items\[\d+\].*", r"."),
-        (r"\$\.(preferences|locked).*", r"."),
+        (r"\$(\.items\[\d+\])?\.(subject|body|variables)\b.*", r"."),
+        (r".*\.(title|message)", r"^The template makes "),
+        # What a tenant's defaults may be is what preferences may be; the names are those of preferences.
+        (r"\$\.preferences.*", r"."),
+        (r"\$\.locked\[\d+\]", r"^Must be the name of a preference"),
         (r".*", r"^Must be at most 16 KiB|^Must be nested at most|beyond the range of a double"),
     )
 )

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -54,7 +55,9 @@ def fuzz(
         "--max-examples", str(examples), "--seed", str(seed), "--phases", phases, "--no-color",
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HUB_FUZZ_USER": str(user or 0)}
-    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
+    # Elsewhere, since what Hypothesis keeps of the code it keeps where it runs.
+    with tempfile.TemporaryDirectory(prefix="hub-fuzz-") as directory:
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     return Run(role, done.returncode, done.stdout + done.stderr)
 
 
