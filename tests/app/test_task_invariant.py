@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import os
-from collections.abc import Coroutine, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from hub.app import task_time
-from tests.api.whole import Whole, whole_hub
+from tests.app.machine import PICK, Machine, on_a_hub, run_examples, step, walk
 from tests.app.world import TENANT, later
 from tests.conftest import Databases
 
 _user_numbers = itertools.count(1)
-PICK = st.integers(0, 1_000_000)
 WHO = st.integers(0, 3)
 DOER = st.sampled_from([0, 0, 0, 1, 2, 3])
 """Mostly the supervisor, who may do anything."""
@@ -40,9 +29,6 @@ ON = (
     " OR EXISTS (SELECT FROM task_assignments a WHERE a.task_id = t.id AND a.user_id = u.user_id))"
 )
 """The tasks that each of a lead's people is on, by the words of the protocol."""
-EXAMPLES = int(os.environ.get("HUB_TEST_EXAMPLES", "15"))
-"""More by command: each takes about a second."""
-ROUNDS_MAX = 5
 RARE = {
     "create", "bulk", "hand over", "re-parent", "re-parent: 409", "plan", "replace", "start", "complete", "cancel",
     "reopen", "delete", "delete: 409", "claim", "claim: 409", "assign", "unassign", "step", "comment",
@@ -68,28 +54,8 @@ def due_date(seconds: int | None) -> str | None:
     return None if seconds is None else later(seconds).isoformat()
 
 
-class TaskLists(RuleBasedStateMachine):
+class TaskLists(Machine):
     """A supervisor and three agents of one lead's tasks; each step is a request, or time."""
-
-    loop: ClassVar[asyncio.AbstractEventLoop]
-    hub: ClassVar[Whole]
-    reached: ClassVar[set[str]] = set()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(work)
-
-    def ask(self, who: int, method: str, path: str, *body: Any) -> Any:
-        return self.run(self.callers[who](method, path, *body))
-
-    def attempt(self, what: str, who: int, method: str, path: str, *body: Any) -> Any:
-        """The answer's body where it went well. 422: a parent that is gone, or not theirs to see."""
-        answer = self.ask(who, method, path, *body)
-        if answer.is_success:
-            self.reached.add(what)
-            return answer.json() if answer.content else None
-        assert answer.status_code in (403, 404, 409, 422), answer.text
-        self.reached.add(f"{what}: {answer.status_code}")
-        return None
 
     def one(self, pick: int) -> int:
         return self.ids[pick % len(self.ids)]
@@ -218,7 +184,7 @@ class TaskLists(RuleBasedStateMachine):
             self.reached.add("woken")
 
     @invariant()
-    def the_events_are_the_list(self) -> None:
+    def the_law(self) -> None:
         if hasattr(self, "users"):
             self.run(self.check())
 
@@ -240,6 +206,9 @@ class TaskLists(RuleBasedStateMachine):
             listed = (await self.callers[who]("GET", f"/tasks/lead/{self.users[0]}?limit=200")).json()
             assert listed["next_cursor"] is None
             tasks = {task["id"]: task for task in listed["items"]}
+            same = (await self.callers[who]("GET", f"/tasks?lead_id={self.users[0]}&limit=200&include=total")).json()
+            assert same["total"] == len(tasks)
+            assert {task["id"]: task for task in same["items"]} == tasks
             # A list also has what a supervisor oversees and what is free to claim; events, what one is on.
             assert self.states[user] == {row["id"]: tasks[row["id"]] for row in on if row["user_id"] == user}
 
@@ -250,26 +219,42 @@ class TaskLists(RuleBasedStateMachine):
 
 @pytest.fixture
 def machine(databases: Databases) -> Iterator[type[TaskLists]]:
-    with databases.fresh() as url:
-        loop = asyncio.new_event_loop()
-        whole = whole_hub(url)
-        TaskLists.loop, TaskLists.hub, TaskLists.reached = loop, loop.run_until_complete(whole.__aenter__()), set()
-        # Each answer's shape is judged by the tests of REST; here thousands would be judged again.
-        TaskLists.hub.client.event_hooks = {"response": []}
-        yield TaskLists
-        loop.run_until_complete(whole.__aexit__(None, None, None))
-        loop.close()
+    with on_a_hub(TaskLists, databases) as made:
+        yield made
 
 
 def test_the_old_list_and_the_events_make_the_list_that_rest_has(machine: type[TaskLists]):
-    # Rare states must be seen to be reached; which ones a round meets is chance, so there may be more rounds than one.
-    for _ in range(ROUNDS_MAX):
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-            ),
-        )
-        if machine.reached >= RARE:
-            return
-    raise AssertionError(f"never reached: {RARE - machine.reached}")
+    run_examples(machine)
+
+
+def made(**other: Any) -> Callable[[Any], None]:
+    return step(TaskLists.create, **{"who": 0, "to": 1, "parent": None, "due": None, "count": 1, **other})
+
+
+def test_the_law_holds_wherever_there_is_to_go(machine: type[TaskLists]):
+    steps = [
+        made(),
+        made(parent=0, to=2),
+        made(count=2, to=None, due=600),
+        step(TaskLists.put_below, who=0, pick=0, below=1),
+        step(TaskLists.put_below, who=0, pick=3, below=1),
+        step(TaskLists.claim, who=3, pick=2),
+        step(TaskLists.claim, who=1, pick=2),
+        step(TaskLists.hand_over, who=0, picks=[0, 2], to=2),
+        step(TaskLists.plan, who=0, pick=0, due=-60, title="b"),
+        step(TaskLists.wake, picks=[0, 1, 2]),
+        step(TaskLists.move, who=0, pick=1, move="start", how=""),
+        step(TaskLists.move, who=0, pick=0, move="complete", how="?cascade=true"),
+        step(TaskLists.move, who=0, pick=0, move="reopen", how="PATCH"),
+        step(TaskLists.move, who=0, pick=2, move="cancel", how=""),
+        step(TaskLists.assign, who=0, pick=0, to=3, role="reviewer"),
+        step(TaskLists.step, who=3, pick=0, step="accept"),
+        step(TaskLists.comment, who=3, pick=0),
+        step(TaskLists.change_comment, who=3, pick=0, is_taken_back=False),
+        step(TaskLists.change_comment, who=3, pick=0, is_taken_back=True),
+        step(TaskLists.unassign, who=0, pick=0, to=3),
+        step(TaskLists.replace, who=0, pick=0, to=1),
+        step(TaskLists.delete, who=0, pick=0, cascade=""),
+        step(TaskLists.delete, who=0, pick=0, cascade="?cascade=true"),
+    ]
+    assert walk(machine, steps) >= RARE
