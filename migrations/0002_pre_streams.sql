@@ -12,6 +12,7 @@ CREATE TABLE user_streams (
     unread_low int NOT NULL DEFAULT 0,
     delivered_seq bigint NOT NULL DEFAULT 0,
     erased_seq bigint,
+    erasing_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (tenant_id, user_id),
     CONSTRAINT user_streams_tenant_id_is_1_to_128_characters CHECK (char_length(tenant_id) BETWEEN 1 AND 128),
@@ -24,7 +25,7 @@ CREATE TABLE user_streams (
     CONSTRAINT user_streams_unread_is_the_sum_of_its_priorities
         CHECK (unread = unread_critical + unread_high + unread_normal + unread_low)
 ) WITH (
-    -- No index holds what changes, so with room on the page every update is HOT and cleans up after the last one.
+    -- No index holds what an event changes, so with room on the page that update is HOT and cleans up after the last one.
     fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_cost_delay = 0
@@ -32,7 +33,10 @@ CREATE TABLE user_streams (
 COMMENT ON TABLE user_streams IS 'One row a user: where the log stands (law 1: its row lock is what numbers events), and the badge as of that number. Never deleted: head goes on after an erasure';
 COMMENT ON COLUMN user_streams.delivered_seq IS 'the highest cursor that a device has acknowledged';
 COMMENT ON COLUMN user_streams.erased_seq IS 'number of the last inbox.erased: while it is the head, nobody has an inbox here';
+COMMENT ON COLUMN user_streams.erasing_at IS 'while the person is being erased: when the last part of it was done. What is left of their inbox is shown to nobody';
 COMMENT ON INDEX user_streams_pkey IS 'hub_lock_streams, state of a stream, sweep, acknowledge';
+CREATE INDEX user_streams_erasing ON user_streams (erasing_at) WHERE erasing_at IS NOT NULL;
+COMMENT ON INDEX user_streams_erasing IS 'hub_due_erasures: whose erasing nobody goes on with';
 
 CREATE TABLE events (
     tenant_id text NOT NULL,

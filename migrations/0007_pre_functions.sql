@@ -133,6 +133,19 @@ AS $$
 $$;
 COMMENT ON FUNCTION hub_due_broadcasts(int) IS 'broadcasts whose fan-out is not complete; tenants in turn, of each the most urgent first';
 
+CREATE FUNCTION hub_due_erasures(lim int, idle interval)
+RETURNS TABLE (tenant_id text, user_id bigint)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT e.tenant_id, e.user_id
+    FROM (SELECT s.tenant_id, s.user_id, s.erasing_at,
+              row_number() OVER (PARTITION BY s.tenant_id ORDER BY s.erasing_at, s.user_id) AS turn
+          FROM public.user_streams s WHERE s.erasing_at < now() - idle) e
+    ORDER BY e.turn, e.erasing_at LIMIT lim
+$$;
+COMMENT ON FUNCTION hub_due_erasures(int, interval) IS 'people whose erasing was begun and has not gone on for a while; tenants in turn, of each the longest waiting first';
+
 CREATE FUNCTION hub_revocations(since timestamptz)
 RETURNS TABLE (tenant_id text, user_id bigint, revoked_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER

@@ -36,9 +36,11 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO hub_serve;
 
 REVOKE EXECUTE ON FUNCTION
     hub_epoch(), hub_sweep(text[], bigint[], bigint[]), hub_due_releases(int), hub_due_expiries(int), hub_due_broadcasts(int), hub_due_tasks(int),
+    hub_due_erasures(int, interval),
     hub_revocations(timestamptz), hub_forget_keys(interval, int), hub_make_partitions(int), hub_lock_streams(text, bigint[], bigint[]),
     hub_refuse_change() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     hub_epoch(), hub_sweep(text[], bigint[], bigint[]), hub_due_releases(int), hub_due_expiries(int), hub_due_broadcasts(int), hub_due_tasks(int),
+    hub_due_erasures(int, interval),
     hub_revocations(timestamptz), hub_forget_keys(interval, int), hub_make_partitions(int), hub_lock_streams(text, bigint[], bigint[])
     TO hub_serve;

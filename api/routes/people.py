@@ -94,11 +94,15 @@ async def read_presence(call: Call[Deps, None, PresenceQuery]) -> Answer:
     return Answer(200, await presence.read_presence(call.deps, caller_of(call), call.query.group))
 
 
-@route("DELETE", "/users/{user_id}", summary="Erase a person", roles=ADMINS, responses={204: None})
+@route("DELETE", "/users/{user_id}", summary="Erase a person", roles=ADMINS, responses={202: None, 204: None})
 async def erase_user(call: Call[Deps, None, None]) -> Answer:
     """Deletes their notifications, events, addresses, preferences and message bodies; what they share with others
-    loses its author. Their devices hear `inbox.erased`; the trail keeps the fact. Idempotent."""
-    return answer_of(await erasure.erase_user(call.deps, caller_of(call), call.id("user_id")), status=204)
+    loses its author. Their devices hear `inbox.erased`; the trail keeps the fact. Idempotent. 202: there is so much
+    that it takes longer than a request should; it goes on by itself, and asked again it answers 204 once it is done."""
+    outcome = await erasure.erase_user(call.deps, caller_of(call), call.id("user_id"))
+    if outcome.result:
+        return answer_of(outcome, status=204)
+    return Answer(202, position=None if outcome.position is None else str(outcome.position))
 
 
 @route("GET", "/users/{user_id}/export", summary="All that is known of a person", roles=ADMINS,

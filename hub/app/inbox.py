@@ -74,6 +74,8 @@ async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_t
     user_id = inbox_owner(caller)
     async with deps.database.snapshot(caller.tenant_id) as tx:
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
+        if standing.is_erasing:
+            return Outcome(Page([], 0 if with_total else None), None, Position(standing.epoch, standing.head))
         rows = await notifications.read_page(tx, caller.tenant_id, user_id, asked)
         total = await notifications.count_page(tx, caller.tenant_id, user_id, asked) if with_total else None
         items = await _signed(tx, caller.tenant_id, rows)
@@ -85,7 +87,8 @@ async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: b
     user_id = inbox_owner(caller)
     async with deps.database.snapshot(caller.tenant_id) as tx:
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
-        rows = await notifications.read_unread_page(tx, caller.tenant_id, user_id, asked)
+        is_blank = standing.is_erasing
+        rows = [] if is_blank else await notifications.read_unread_page(tx, caller.tenant_id, user_id, asked)
         items = await _signed(tx, caller.tenant_id, rows)
     total = standing.counts.unread if with_total else None
     return Outcome(Page(items, total), None, Position(standing.epoch, standing.head))
@@ -118,6 +121,8 @@ async def read_figures(deps: Deps, caller: Caller, user_id: int | None) -> Outco
     async with deps.database.snapshot(caller.tenant_id) as tx:
         position = await Unit(tx, caller).position()
         standing = await streams.read_standing(tx, caller.tenant_id, owner)
+        if standing.is_erasing:
+            return Outcome(Figures(owner, 0, standing.counts, {}, None, None), None, position)
         stats = await notifications.read_stats(tx, caller.tenant_id, owner)
     rate = stats.read / stats.total if stats.total else None
     figures = Figures(owner, stats.total, standing.counts, stats.unread_by_type, rate, stats.median_read_s)

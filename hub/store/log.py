@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from hub.core.counts import Counts
 from hub.core.event import Event
 from hub.core.log import Moved, Page, StreamState, Sweep
 from hub.store.pool import Database
@@ -22,6 +23,11 @@ _SQL: Final = queries("streams")
 def _event(row: Any) -> Event:
     seq, lane, rings, released, tail = row
     return Event(seq, lane, rings, tail, released)
+
+
+def _badge(row: Any) -> Counts:
+    """The counts of what the reader will show: of one who is being erased that is nothing, unless they go on."""
+    return Counts() if row["is_erasing"] and not row["resumable"] else counts_of(row)
 
 
 class StreamLog:
@@ -52,7 +58,7 @@ class StreamLog:
             if len(rows) < len(asked):
                 await tx.execute(_SQL["make_streams"], tenant_id, users)
                 rows = await tx.fetch(_SQL["read_states"], tenant_id, users, cursors)
-        return [StreamState(row["epoch"], row["head"], counts_of(row), row["resumable"]) for row in rows]
+        return [StreamState(row["epoch"], row["head"], _badge(row), row["resumable"]) for row in rows]
 
     async def read_after(self, tenant_id: str, user_id: int, seq: int, *, count_max: int, bytes_max: int) -> Page:
         """The events with a number above `seq`, ascending; at least one where there is one, however large."""

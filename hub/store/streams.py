@@ -135,17 +135,22 @@ async def write_events(tx: Tx, tenant_id: str, changes: Changes) -> None:
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """A user's stream as a reader sees it; head 0 and no counts where there is none."""
+    """A user's stream as a reader sees it; head 0 and no counts where there is none.
+
+    `is_erasing`: the inbox is to be read as empty, for what is left of it is a part; no counts either.
+    """
 
     epoch: str
     head: int
     counts: Counts
+    is_erasing: bool
 
 
 async def read_standing(tx: Tx, tenant_id: str, user_id: int) -> Standing:
     """Where one user's stream stands. Read before the rows that it is given with: they are no older."""
     row = await tx.fetchrow(_SQL["read_standing"], tenant_id, user_id)
-    return Standing(row["epoch"], row["head"] or 0, Counts() if row["head"] is None else counts_of(row))
+    is_blank = row["head"] is None or row["is_erasing"]
+    return Standing(row["epoch"], row["head"] or 0, Counts() if is_blank else counts_of(row), row["is_erasing"])
 
 
 async def read_position(tx: Tx, tenant_id: str, user_id: int) -> tuple[str, int]:

@@ -31,6 +31,11 @@ async def find_due_tasks(tx: Tx, lim: int) -> list[tuple[str, int]]:
     return [(row["tenant_id"], row["task_id"]) for row in await tx.fetch(_SQL["find_due_tasks"], lim)]
 
 
+async def find_due_erasures(tx: Tx, lim: int, idle: timedelta) -> list[tuple[str, int]]:
+    """(tenant, user) whose erasing was begun and has not gone on for `idle`; tenants in turn."""
+    return [(row["tenant_id"], row["user_id"]) for row in await tx.fetch(_SQL["find_due_erasures"], lim, idle)]
+
+
 async def forget_keys(tx: Tx, older_than: timedelta, lim: int) -> int:
     """Delete idempotency keys past their time; how many, at most `lim`."""
     return await tx.fetchval(_SQL["forget_keys"], older_than, lim)

@@ -10,6 +10,7 @@ from typing import Final
 from hub.app.broadcasts import fan_out
 from hub.app.deps import Deps
 from hub.app.due import expire_due, release_due
+from hub.app.erasure import IDLE_S, resume_erasures
 from hub.auth.revocations import Revocation, Revocations
 from hub.store import partitions, people, upkeep
 from hub.store.pool import Tx
@@ -21,6 +22,8 @@ RELEASE_INTERVAL_S: Final = 1.0
 EXPIRE_INTERVAL_S: Final = 1.0
 """What expires is to be gone within 5 s of its time."""
 BROADCAST_INTERVAL_S: Final = 1.0
+ERASE_INTERVAL_S: Final = 5.0
+"""For what somebody died of, or could not wait for."""
 REVOKE_INTERVAL_S: Final = 1.0
 """A revoked user's sockets are to be closed within 5 s, on all nodes."""
 FORGET_INTERVAL_S: Final = 60.0
@@ -68,6 +71,7 @@ def background_workers(
     release = DueWorker(deps, _find(deps, upkeep.find_due_releases), release_due)
     expire = DueWorker(deps, _find(deps, upkeep.find_due_expiries), expire_due)
     broadcasts = DueWorker(deps, _find(deps, upkeep.find_due_broadcasts), fan_out)
+    erasures = DueWorker(deps, _find(deps, _find_idle_erasures), resume_erasures)
     tasks = due_tasks(deps)
     days = _Days(deps, owner_url)
     clock = deps.clock
@@ -76,12 +80,13 @@ def background_workers(
             Worker("release", RELEASE_INTERVAL_S, release.step, clock, deps.wakes.release),
             Worker("expire", EXPIRE_INTERVAL_S, expire.step, clock),
             Worker("broadcasts", BROADCAST_INTERVAL_S, broadcasts.step, clock, deps.wakes.broadcast),
+            Worker("erasures", ERASE_INTERVAL_S, erasures.step, clock),
             Worker("tasks", TASKS_INTERVAL_S, tasks.step, clock),
             Worker("revocations", REVOKE_INTERVAL_S, _Revoking(deps, revocations, on_revoked).step, clock),
             Worker("idempotency", FORGET_INTERVAL_S, _forgetting(deps), clock),
             Worker("partitions", PARTITIONS_INTERVAL_S, days.step, clock),
         ],
-        [release, expire, broadcasts, tasks],
+        [release, expire, broadcasts, erasures, tasks],
     )
 
 
@@ -91,6 +96,10 @@ def _find(deps: Deps, read: _Read) -> Callable[[int], Awaitable[list[tuple[str, 
             return await read(tx, lim)
 
     return find
+
+
+async def _find_idle_erasures(tx: Tx, lim: int) -> list[tuple[str, int]]:
+    return await upkeep.find_due_erasures(tx, lim, timedelta(seconds=IDLE_S))
 
 
 def _forgetting(deps: Deps) -> Callable[[], Awaitable[tuple[int, bool]]]:

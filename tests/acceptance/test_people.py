@@ -14,6 +14,8 @@ from tests.acceptance.processes import Device, Node, token
 pytestmark = pytest.mark.acceptance
 
 AUDIENCE = 3000
+MUCH = 40_000
+"""Of one person: a second or two of parts."""
 
 
 async def _until(connection: asyncpg.Connection, question: str, within_s: float = 60) -> None:
@@ -91,3 +93,47 @@ async def test_an_erased_persons_devices_forget_and_presence_tells_who_is_there(
             device.cursor = 0
             async with device.on(two):
                 assert device.welcome["resume"] == "reset"
+
+
+async def test_an_erasing_whose_node_is_killed_is_finished_by_another_and_told_once(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    left = "SELECT count(*) FROM notifications WHERE user_id = 7"
+    try:
+        await connection.execute(
+            "INSERT INTO user_streams (tenant_id, user_id, head, unread, unread_normal, unseen)"
+            " VALUES ('acme', 7, $1::int, $1::int, $1::int, $1::int)",
+            MUCH,
+        )
+        await connection.execute(
+            "INSERT INTO notifications (tenant_id, user_id, type, title, message, state, live_seq)"
+            " SELECT 'acme', 7, 'system', 't', 'm', 'live', n FROM generate_series(1, $1::int) n",
+            MUCH,
+        )
+        await connection.execute(
+            "INSERT INTO events (tenant_id, user_id, seq, kind, lane, at, tail)"
+            " SELECT 'acme', 7, n, 'notification.created', 2, now(), '' FROM generate_series(1, $1::int) n",
+            MUCH,
+        )
+        first, second = Node(database_url, redis_url, tmp_path), Node(database_url, redis_url, tmp_path)
+        device = Device(7)
+        async with httpx.AsyncClient(headers={"Authorization": f"Bearer {token(9, role='admin')}"}) as admin:
+            with first.running(), second.running():
+                await asyncio.gather(first.ready(), second.ready())
+                async with device.on(second):
+                    asked = asyncio.create_task(admin.delete(f"{first.url}/api/v1/users/7"))
+                    await _until(connection, f"SELECT ({left}) < {MUCH}")
+                    first.kill()
+                    with pytest.raises(httpx.TransportError):
+                        await asked
+                    assert await connection.fetchval(left) > 0, "killed in the middle"
+                    mine = {"Authorization": f"Bearer {token(7)}"}
+                    page = await admin.get(f"{second.url}/api/v1/notifications?include=total", headers=mine)
+                    assert (page.json()["items"], page.json()["total"]) == ([], 0)
+                    (event,) = await device.hear(1, within_s=60)
+        assert (event["seq"], event["kind"], event["counts"]["unread"]) == (MUCH + 1, "inbox.erased", 0)
+        assert await connection.fetchval(left) == 0
+        assert [row[0] for row in await connection.fetch("SELECT seq FROM events WHERE user_id = 7")] == [MUCH + 1]
+    finally:
+        await connection.close()

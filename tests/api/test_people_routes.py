@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hub.app import erasure
 from hub.app.broadcasts import fan_out
 from hub.auth.sealing import Sealer
 from hub.core.presence import Online
@@ -209,6 +210,17 @@ async def test_erased_over_http(site: Site):
     assert (gone.status_code, gone.content) == (204, b"")
     assert (await site.call("agent-91", "GET", "/notifications")).json()["items"] == []
     assert (await site.call("service-0", "GET", "/users/91")).status_code == 404
+
+
+async def test_erasing_much_is_accepted_and_asked_about_again(site: Site, monkeypatch: pytest.MonkeyPatch):
+    await site.call("service-0", "POST", "/notifications", body(user_id=92))
+    with monkeypatch.context() as patched:
+        patched.setattr(erasure, "ANSWER_WITHIN_S", -1.0)
+        begun = await site.call("admin-1", "DELETE", "/users/92")
+    assert (begun.status_code, begun.content) == (202, b"")
+    assert "hub-position" in begun.headers
+    assert (await site.call("agent-92", "GET", "/notifications?include=total")).json()["total"] == 0
+    assert (await site.call("admin-1", "DELETE", "/users/92")).status_code == 204
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from hub.core.counts import Counts
 from hub.core.task_changes import BoardChange
 from hub.core.topics import tasks_topic
 from hub.store.directory import Person
-from tests.app.test_broadcasts import Dying
 from tests.app.world import TENANT, World, draft, once
 from tests.store.catalog import tenant_tables
 
@@ -185,33 +184,6 @@ async def test_another_tenants_user_of_the_same_id_is_not_touched(world: World):
     rows = await world.sql("SELECT title FROM notifications WHERE user_id = $1", USER, tenant="other")
     assert [row["title"] for row in rows] == [MARK]
     assert await world.sql("SELECT FROM events WHERE user_id = $1", USER, tenant="other")
-
-
-async def test_killed_at_every_step_it_is_finished_by_asking_again(world: World):
-    user = USER + 1
-    whole = world.deps.database
-    deaths = 0
-    for step in range(0, 300, 3):
-        await world.send(user, title=MARK)
-        await world.sql(
-            "INSERT INTO tasks (tenant_id, title, assigned_to, created_by) VALUES ($1, 't', $2, 6)", TENANT, user
-        )
-        await create(world.deps, world.caller(user, "admin"), [draft(7, created_by=user, created_by_key=None)])
-        world.deps.database = dying = Dying(whole, step)  # pyright: ignore[reportAttributeAccessIssue]
-        try:
-            await erasure.erase_user(world.deps, world.caller(1, "admin"), user)
-        except Exception:
-            deaths += 1
-        finally:
-            world.deps.database = whole
-        await erasure.erase_user(world.deps, world.caller(1, "admin"), user)
-        assert await world.kinds(user) == ["inbox.erased"]
-        assert await world.sql("SELECT FROM notifications WHERE user_id = $1 OR created_by = $1", user) == []
-        assert await world.sql("SELECT FROM tasks WHERE assigned_to = $1", user) == []
-        if dying.left > 0:
-            break
-    assert deaths >= 10
-    await world.check_log(6)
 
 
 async def test_an_export_has_what_is_known_and_no_secret(world: World):

@@ -54,6 +54,7 @@ ACROSS_TENANTS = {
     "hub_due_expiries",
     "hub_due_broadcasts",
     "hub_due_tasks",
+    "hub_due_erasures",
     "hub_revocations",
     "hub_forget_keys",
     "hub_make_partitions",

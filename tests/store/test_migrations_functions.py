@@ -141,6 +141,19 @@ async def test_broadcasts_are_due_until_they_are_complete_or_withdrawn(database:
     assert [tuple(row) for row in rows] == [("a", 2), ("b", 4)]
 
 
+async def test_an_erasing_is_due_once_nobody_goes_on_with_it(database: Database, owner: Any):
+    await owner.execute(
+        """INSERT INTO user_streams (tenant_id, user_id, erasing_at) VALUES
+           ('a', 1, now() - interval '1 minute'), ('a', 2, now() - interval '3 minutes'), ('a', 3, now()),
+           ('a', 4, NULL), ('b', 1, now() - interval '2 minutes')"""
+    )
+    async with database.system() as tx:
+        rows = await tx.fetch("SELECT * FROM hub_due_erasures(2, '30 seconds')")
+        everyone = await tx.fetch("SELECT * FROM hub_due_erasures(10, '30 seconds')")
+    assert [tuple(row) for row in rows] == [("a", 2), ("b", 1)]
+    assert [tuple(row) for row in everyone] == [("a", 2), ("b", 1), ("a", 1)]
+
+
 async def test_revocations_since_an_instant(database: Database, owner: Any):
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     await owner.execute("INSERT INTO revocations VALUES ('a', 1, $1), ('b', 2, $2)", early, late)

@@ -27,7 +27,9 @@ AGGREGATES = sorted(
 STATEMENTS = [(aggregate, name) for aggregate in AGGREGATES for name in queries(aggregate)]
 
 FILL = """
-INSERT INTO user_streams (tenant_id, user_id) SELECT t, u FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
+INSERT INTO user_streams (tenant_id, user_id, erasing_at)
+    SELECT t, u, CASE WHEN u % 100 = 0 THEN now() - interval '1 hour' END
+    FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
 INSERT INTO notification_preferences (tenant_id, user_id)
     SELECT t, u FROM unnest('{a,b}'::text[]) t, generate_series(1, 2000) u;
 INSERT INTO contacts (tenant_id, user_id, channel, address)
@@ -168,6 +170,7 @@ async def test_a_list_of_tasks_finds_its_rows_by_an_index(serving: Any, asked: d
     [
         "SELECT * FROM hub_due_releases(50)",
         "SELECT * FROM hub_due_expiries(50)",
+        "SELECT * FROM hub_due_erasures(50, '1 minute')",
         "SELECT * FROM hub_sweep(array_fill('a'::text, '{50}'), ARRAY(SELECT generate_series(1, 50)), '{9}')",
         "SELECT * FROM hub_revocations(clock_timestamp() - interval '5 minutes')",
         "SELECT hub_forget_keys('300 hours', 50)",

@@ -89,6 +89,15 @@ async def test_a_schedule_comes_live_at_its_time(world: World):
     assert event["data"]["released"] is True
 
 
+async def test_an_erasing_whose_node_died_is_finished_by_another(world: World):
+    await world.send_many([draft(1), draft(2)])
+    await world.sql("UPDATE user_streams SET erasing_at = now() - interval '1 minute' WHERE user_id = 1")
+    async with Node(world), Node(world):
+        await until(lambda: world.sql("SELECT FROM user_streams WHERE user_id = 1 AND erasing_at IS NULL"))
+    assert await world.kinds(1) == ["inbox.erased"]
+    assert await world.kinds(2) == ["notification.created"]
+
+
 async def test_a_revoked_user_is_closed_on_every_node_once(world: World):
     async with Node(world) as first, Node(world) as second:
         outcome = await credentials.revoke_user(world.deps, world.caller(1, "admin"), 7)

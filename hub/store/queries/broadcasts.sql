@@ -5,10 +5,11 @@ INSERT INTO broadcasts (tenant_id, "group", draft, created_by, created_by_key)
 VALUES ($1, $3::text, $2::text::jsonb, $4, $5) RETURNING id;
 
 -- name: insert_everyone
--- The next $4 of those who have an inbox, above $3: how many, and the last.
+-- The next $4 of those who have an inbox, and keep it, above $3: how many, and the last.
 WITH told AS (
     SELECT s.user_id FROM user_streams s
-    WHERE s.tenant_id = $1 AND s.user_id > $3 AND s.erased_seq IS DISTINCT FROM s.head ORDER BY s.user_id LIMIT $4
+    WHERE s.tenant_id = $1 AND s.user_id > $3 AND s.erased_seq IS DISTINCT FROM s.head AND s.erasing_at IS NULL
+    ORDER BY s.user_id LIMIT $4
 ),
 written AS (
     INSERT INTO broadcast_audience (tenant_id, broadcast_id, user_id) SELECT $1, $2, told.user_id FROM told

@@ -60,7 +60,8 @@ WHERE s.tenant_id = $1 AND s.user_id = n.user_id;
 SELECT hub_epoch() AS epoch, coalesce((SELECT head FROM user_streams WHERE tenant_id = $1 AND user_id = $2), 0) AS head;
 
 -- name: read_standing
-SELECT e.epoch, s.head, s.unread, s.unseen, s.unread_critical, s.unread_high, s.unread_normal, s.unread_low
+SELECT e.epoch, s.head, s.unread, s.unseen, s.unread_critical, s.unread_high, s.unread_normal, s.unread_low,
+    s.erasing_at IS NOT NULL AS is_erasing
 FROM (SELECT hub_epoch() AS epoch) e LEFT JOIN user_streams s ON s.tenant_id = $1 AND s.user_id = $2;
 
 -- name: read_states
@@ -68,6 +69,7 @@ FROM (SELECT hub_epoch() AS epoch) e LEFT JOIN user_streams s ON s.tenant_id = $
 -- event after it is kept.
 SELECT (SELECT hub_epoch()) AS epoch,
     s.head, s.unread, s.unseen, s.unread_critical, s.unread_high, s.unread_normal, s.unread_low,
+    s.erasing_at IS NOT NULL AS is_erasing,
     asked.cursor IS NOT NULL AND (asked.cursor = s.head OR (asked.cursor < s.head AND EXISTS (
         SELECT FROM events e
         WHERE e.tenant_id = $1 AND e.user_id = asked.user_id AND e.seq = asked.cursor + 1))) AS resumable

@@ -12,5 +12,8 @@ SELECT tenant_id, broadcast_id FROM hub_due_broadcasts($1);
 -- name: find_due_tasks
 SELECT tenant_id, task_id FROM hub_due_tasks($1);
 
+-- name: find_due_erasures
+SELECT tenant_id, user_id FROM hub_due_erasures($1, $2::interval);
+
 -- name: forget_keys
 SELECT hub_forget_keys($1::interval, $2);
