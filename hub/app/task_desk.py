@@ -100,6 +100,18 @@ async def take(unit: Unit, ids: Collection[int], fresh: int = 0) -> tuple[TaskCh
     return TaskChanges(taken.now, unit.caller.principal, taken.reminder_minutes), taken.held(), taken.ids
 
 
+async def take_one(unit: Unit, caller: Caller, task_id: int) -> tuple[Viewer, TaskChanges, Held]:
+    """The same for a task that the caller may know of, with the caller as who looks at it.
+
+    Raises:
+        NotFound
+        Forbidden: for a service.
+    """
+    viewer = await viewer_of(unit.tx, caller)
+    changes, found, _ = await take(unit, [task_id])
+    return viewer, changes, viewer.find(found, task_id)
+
+
 async def settle(unit: Unit, changes: TaskChanges) -> None:
     """Lock the streams of all who are told, write the tasks, append what is told, and make the notifications."""
     people = changes.people

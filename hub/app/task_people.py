@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden, NotFound
-from hub.app.task_desk import audit, settle, take, viewer_of
+from hub.app.task_desk import audit, settle, take_one
 from hub.app.unit import Outcome, Unit, perform
 from hub.core.task import Assignment, AssignmentRole, Comment
 from hub.core.task_changes import Step
@@ -26,9 +26,7 @@ async def assign(
     """
 
     async def work(unit: Unit) -> Assignment:
-        viewer = await viewer_of(unit.tx, caller)
-        changes, found, _ = await take(unit, [task_id])
-        held = viewer.find(found, task_id)
+        viewer, changes, held = await take_one(unit, caller, task_id)
         viewer.require_work(held)
         assignment = changes.assign(held, user_id, role, percentage)
         await settle(unit, changes)
@@ -47,9 +45,7 @@ async def unassign(deps: Deps, caller: Caller, task_id: int, user_id: int) -> Ou
     """
 
     async def work(unit: Unit) -> None:
-        viewer = await viewer_of(unit.tx, caller)
-        changes, found, _ = await take(unit, [task_id])
-        held = viewer.find(found, task_id)
+        viewer, changes, held = await take_one(unit, caller, task_id)
         if user_id != viewer.user_id:
             viewer.require_work(held)
         if user_id not in held.assignments:
@@ -70,9 +66,7 @@ async def take_step(deps: Deps, caller: Caller, task_id: int, step: Step) -> Out
     """
 
     async def work(unit: Unit) -> Assignment:
-        viewer = await viewer_of(unit.tx, caller)
-        changes, found, _ = await take(unit, [task_id])
-        held = viewer.find(found, task_id)
+        viewer, changes, held = await take_one(unit, caller, task_id)
         if viewer.user_id is None or viewer.user_id not in held.assignments:
             raise Forbidden("Only who is assigned to the task does this.")
         assignment = changes.step(held, viewer.user_id, step)
@@ -94,9 +88,7 @@ async def add_comment(
     """
 
     async def work(unit: Unit) -> Comment:
-        viewer = await viewer_of(unit.tx, caller)
-        changes, found, _ = await take(unit, [task_id])
-        held = viewer.find(found, task_id)
+        viewer, changes, held = await take_one(unit, caller, task_id)
         if not viewer.is_overseer and viewer.user_id not in held.people:
             raise Forbidden("Only those on the task comment on it.")
         # A row of its own that nobody else can wait for: before the streams all the same, since its id is told.
@@ -121,9 +113,7 @@ async def change_comment(
     """
 
     async def work(unit: Unit) -> Comment:
-        viewer = await viewer_of(unit.tx, caller)
-        changes, found, _ = await take(unit, [task_id])
-        held = viewer.find(found, task_id)
+        viewer, changes, held = await take_one(unit, caller, task_id)
         before = await _comment(unit, task_id, comment_id)
         if before.user_id is None or before.user_id != viewer.user_id:
             raise Forbidden("Only its author changes a comment.")
@@ -145,9 +135,7 @@ async def delete_comment(deps: Deps, caller: Caller, task_id: int, comment_id: i
     """
 
     async def work(unit: Unit) -> None:
-        viewer = await viewer_of(unit.tx, caller)
-        changes, found, _ = await take(unit, [task_id])
-        held = viewer.find(found, task_id)
+        viewer, changes, held = await take_one(unit, caller, task_id)
         comment = await _comment(unit, task_id, comment_id)
         if not viewer.is_overseer and comment.user_id != viewer.user_id:
             raise Forbidden("Only its author, or a supervisor, deletes a comment.")

@@ -30,6 +30,22 @@ class Endpoint(msgspec.Struct, frozen=True):
     password: str
 
 
+class Addressed:
+    """A server that has an endpoint from when it is prepared."""
+
+    _endpoint: Endpoint | None = None
+
+    @property
+    def port(self) -> int:
+        return self._known.port
+
+    @property
+    def _known(self) -> Endpoint:
+        if self._endpoint is None:
+            raise RuntimeError("prepare it first")
+        return self._endpoint
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on `port` of the loopback now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -20,7 +20,7 @@ from hub import clock
 from hub.embedded import endpoint
 from hub.embedded.account import Account
 from hub.embedded.configuration import HBA, postgres_configuration
-from hub.embedded.endpoint import HOST, Endpoint
+from hub.embedded.endpoint import HOST, Addressed
 from hub.embedded.errors import DataDirectoryRefused, PackageMissing, ServerFailed
 from hub.embedded.logs import begin_log, last_words
 from hub.embedded.orphans import end_orphans
@@ -50,7 +50,7 @@ def find_programs() -> Path:
     return found
 
 
-class Postgres:
+class Postgres(Addressed):
     """An embedded PostgreSQL in `directory`; see `Server` for what each method promises.
 
     Not durable, it does not wait for the disk: for tests alone.
@@ -66,21 +66,10 @@ class Postgres:
         self._cluster_dir = directory / "data"
         self._endpoint_path = directory / "server.json"
         self._stderr_path = directory / "postgres.log"
-        self._endpoint: Endpoint | None = None
-
-    @property
-    def port(self) -> int:
-        return self._known.port
 
     @property
     def url(self) -> str:
         return f"postgresql://{ROLE}:{self._known.password}@{HOST}:{self._known.port}/{DATABASE}?sslmode=disable"
-
-    @property
-    def _known(self) -> Endpoint:
-        if self._endpoint is None:
-            raise RuntimeError("prepare it first")
-        return self._endpoint
 
     async def prepare(self, *, another_port: bool = False) -> None:
         # Its account passes through this directory, and cannot list it.

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from hub.embedded import endpoint
 from hub.embedded.account import Account
-from hub.embedded.endpoint import HOST, Endpoint
+from hub.embedded.endpoint import HOST, Addressed
 from hub.embedded.errors import PackageMissing
 from hub.embedded.logs import begin_log, last_words
 from hub.embedded.orphans import end_orphans
@@ -55,7 +55,7 @@ def find_program() -> Path:
     return Path(found)
 
 
-class Valkey:
+class Valkey(Addressed):
     """An embedded Valkey in `directory`; see `Server` for what each method promises."""
 
     name = "Valkey"
@@ -66,21 +66,10 @@ class Valkey:
         self._endpoint_path = directory / "server.json"
         self._log_path = directory / "valkey.log"
         self._program = find_program()
-        self._endpoint: Endpoint | None = None
-
-    @property
-    def port(self) -> int:
-        return self._known.port
 
     @property
     def url(self) -> str:
         return f"redis://:{self._known.password}@{HOST}:{self._known.port}/0"
-
-    @property
-    def _known(self) -> Endpoint:
-        if self._endpoint is None:
-            raise RuntimeError("prepare it first")
-        return self._endpoint
 
     async def prepare(self, *, another_port: bool = False) -> None:
         self._directory.mkdir(mode=0o711, parents=True, exist_ok=True)

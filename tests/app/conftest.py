@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
+import asyncpg
 import pytest
 
 from hub.store.pool import Database
@@ -21,6 +23,14 @@ async def world(module_database_url: str) -> AsyncIterator[World]:
     database = await Database.connect(module_database_url, pool_max=8)
     yield World(database)
     await database.close()
+
+
+@pytest.fixture
+async def owner(module_database_url: str) -> AsyncIterator[Any]:
+    """A connection that sees every tenant's rows."""
+    connection = await asyncpg.connect(module_database_url)
+    yield connection
+    await connection.close()
 
 
 @pytest.fixture

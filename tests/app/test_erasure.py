@@ -54,13 +54,6 @@ KEEPS_IDS = {"audit_log", "revocations", "user_streams"}
 """The fact, whose tokens are refused, and where the log stands: ids and numbers, never content."""
 
 
-@pytest.fixture
-async def owner(module_database_url: str):
-    connection = await asyncpg.connect(module_database_url)
-    yield connection
-    await connection.close()
-
-
 async def found_in(owner: asyncpg.Connection, text: str) -> set[str]:
     """Tables with a row in which `text` stands, in whatever column, bytes read as text."""
     found: set[str] = set()

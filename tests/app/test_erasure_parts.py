@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Any
@@ -19,18 +19,10 @@ from hub.core.counts import Counts
 from hub.store import erasure as stored
 from hub.store import upkeep
 from hub.store.log import StreamLog
-from hub.store.notifications import Asked
 from hub.store.pool import Database, Tx
 from tests.app.test_broadcasts import Dying
 from tests.app.test_erasure import KEEPS_IDS, MARK, USER, fill, found_in
 from tests.app.world import TENANT, World, draft, once
-
-
-@pytest.fixture
-async def owner(module_database_url: str) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(module_database_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.fixture
@@ -116,7 +108,7 @@ async def work_on(world: World) -> int:
 async def check_reads_empty(world: World, user: int) -> None:
     """Nobody is shown what is left as if it were all."""
     agent = world.caller(user)
-    asked = Asked(limit=50)
+    asked = inbox.Asked(limit=50)
     for page in (
         (await inbox.list_notifications(world.deps, agent, asked, with_total=True)).result,
         (await inbox.list_unread(world.deps, agent, asked, with_total=True)).result,
