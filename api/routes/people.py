@@ -108,7 +108,8 @@ async def erase_user(call: Call[Deps, None, None]) -> Answer:
 @route("GET", "/users/{user_id}/export", summary="All that is known of a person", roles=ADMINS,
        responses={200: Export}, position=False)  # fmt: skip
 async def export_user(call: Call[Deps, None, None]) -> Answer:
-    """By section, the newest first. That it was asked for is in the trail."""
+    """By section, the newest first, as of one instant; of one who is being erased there is nothing. That it was asked
+    for is in the trail."""
     return Answer(200, await erasure.export_user(call.deps, caller_of(call), call.id("user_id")))
 
 
