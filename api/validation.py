@@ -86,6 +86,16 @@ class Validator(Generic[T]):
             return self.convert(parse(body))
         return value
 
+    def convert_plain(self, raw: Any) -> T:
+        """From plain JSON that was decoded as part of something else: fast where nothing is wrong. Raises `Invalid`."""
+        try:
+            value = msgspec.convert(raw, self.kind)
+        except msgspec.ValidationError:
+            return self.convert(with_whole_numbers(raw))
+        if self._holds is not None and not self._holds(value):
+            return self.convert(with_whole_numbers(raw))
+        return value
+
     def convert(self, raw: Any) -> T:
         """From what `parse` answers. Takes `raw` over: read-only members are removed from it.
 
@@ -129,6 +139,20 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _INTEGER_DIGITS_MAX else float("inf")
+
+
+def with_whole_numbers(raw: Any) -> Any:
+    """As `parse` would have read it: 1.0 is an integer."""
+    match raw:
+        case dict():
+            members = cast("dict[str, Any]", raw)
+            return {name: with_whole_numbers(value) for name, value in members.items()}
+        case list():
+            return [with_whole_numbers(value) for value in cast("list[Any]", raw)]
+        case float() if raw.is_integer() and abs(raw) <= _WHOLE_MAX:
+            return int(raw)
+        case _:
+            return raw
 
 
 def _number(text: str) -> int | float:

@@ -53,8 +53,8 @@ COMMENT ON COLUMN tasks.overdue_from IS 'the status to go back to when due_date 
 COMMENT ON COLUMN tasks.overdue_for IS 'the due_date for which it became overdue: once started again it does not become so twice';
 COMMENT ON COLUMN tasks.wake_at IS 'when time itself does something to it next: a reminder, or becoming overdue';
 COMMENT ON INDEX tasks_pkey IS 'GET /tasks/{id}, changes of it, the foreign keys to it';
-CREATE INDEX tasks_by_assignee ON tasks (tenant_id, assigned_to, status, due_date, id);
-COMMENT ON INDEX tasks_by_assignee IS 'GET /tasks of an agent, by status and due_date; stats of a user';
+CREATE INDEX tasks_by_assignee ON tasks (tenant_id, assigned_to, created_at DESC, id DESC);
+COMMENT ON INDEX tasks_by_assignee IS 'GET /tasks of an agent, newest first; stats of a user';
 CREATE INDEX tasks_by_creation ON tasks (tenant_id, created_at DESC, id DESC);
 COMMENT ON INDEX tasks_by_creation IS 'GET /tasks of a supervisor, newest first';
 CREATE INDEX tasks_by_status ON tasks (tenant_id, status, created_at DESC, id DESC);
@@ -73,9 +73,8 @@ CREATE INDEX tasks_waking ON tasks (tenant_id, wake_at, id) WHERE wake_at IS NOT
 COMMENT ON INDEX tasks_waking IS 'hub_due_tasks: reminders, and open tasks past their due date';
 CREATE INDEX tasks_overdue ON tasks (tenant_id, assigned_to, due_date, id) WHERE status = 'overdue';
 COMMENT ON INDEX tasks_overdue IS 'GET /tasks/overdue of an agent';
-CREATE INDEX tasks_unassigned ON tasks (tenant_id, "group", created_at, id)
-    WHERE assigned_to IS NULL AND status IN ('pending', 'in_progress', 'overdue');
-COMMENT ON INDEX tasks_unassigned IS 'GET /tasks?unassigned=true, of the caller''s groups, longest waiting first';
+CREATE INDEX tasks_unassigned ON tasks (tenant_id, created_at DESC, id DESC) WHERE assigned_to IS NULL;
+COMMENT ON INDEX tasks_unassigned IS 'GET /tasks?unassigned=true; GET /tasks of an agent: what is free to claim';
 CREATE INDEX tasks_by_group ON tasks (tenant_id, "group", status, created_at DESC, id DESC) WHERE "group" IS NOT NULL;
 COMMENT ON INDEX tasks_by_group IS 'GET /tasks?group=';
 CREATE INDEX tasks_by_lead ON tasks (tenant_id, lead_id, created_at DESC, id DESC) WHERE lead_id IS NOT NULL;

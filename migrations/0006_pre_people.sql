@@ -122,6 +122,8 @@ CREATE INDEX audit_log_by_entity ON audit_log (tenant_id, entity_type, entity_id
 COMMENT ON INDEX audit_log_by_entity IS 'GET /audit?entity_type=&entity_id=';
 CREATE INDEX audit_log_by_actor ON audit_log (tenant_id, actor_id, at DESC, id DESC);
 COMMENT ON INDEX audit_log_by_actor IS 'GET /audit?actor_id=';
+CREATE INDEX audit_log_by_action ON audit_log (tenant_id, action, at DESC, id DESC);
+COMMENT ON INDEX audit_log_by_action IS 'GET /audit?action=';
 
 CREATE FUNCTION hub_refuse_change() RETURNS trigger
 LANGUAGE plpgsql

@@ -29,7 +29,8 @@ from hub.app.unit import Outcome
 from hub.app.withdraw import Count
 from hub.core.notification import Draft, State
 from hub.store.deliveries import Delivered
-from hub.store.notifications import Asked, Withdrawn
+from hub.store.inbox_lists import Asked
+from hub.store.notifications import Withdrawn
 
 _HISTORY: Final = Cursors("notifications", tuple[datetime, int])
 _UNREAD: Final = Cursors("notifications/unread", tuple[datetime, int])
@@ -145,7 +146,13 @@ async def list_notifications(call: Call[Deps, None, HistoryQuery]) -> Answer:
 async def list_unread(call: Call[Deps, None, PageQuery]) -> Answer:
     """Newest first: what the badge counts."""
     query = call.query
-    asked = Asked(after=_UNREAD.position(query), limit=query.limit + 1, offset=query.offset or 0)
+    asked = Asked(
+        is_read=False,
+        is_archived=False,
+        after=_UNREAD.position(query),
+        limit=query.limit + 1,
+        offset=query.offset or 0,
+    )
     outcome = await inbox.list_unread(call.deps, caller_of(call), asked, with_total="total" in query.include)
     return _listing(_UNREAD, query, outcome)
 

@@ -12,7 +12,7 @@ from api.merge import Patch
 from api.paging import PageQuery
 from api.query import RequestQuery
 from api.types import NOT_BLANK, AttachmentUrl, GroupName, Id, Instant, Priority, Title
-from api.validation import RequestBody, Validator
+from api.validation import RequestBody, Validator, with_whole_numbers
 from hub.app.errors import Invalid
 from hub.app.tasks import BULK_MAX, Write
 from hub.core.task import AssignmentRole, Status, Task, TaskFields
@@ -174,14 +174,15 @@ _target: Final = Validator(TaskPatch)
 
 def _new_of(item: dict[str, Any], where: str) -> Write:
     with _Placed(where):
-        fields = fields_of(_new.convert(item))
+        fields = fields_of(_new.convert_plain(item))
     return Write(None, lambda _: fields, where=where)
 
 
 def _patch_of(item: dict[str, Any], where: str) -> Write:
     with _Placed(where):
-        target = _target.convert({name: item[name] for name in ("id", "version") if name in item})
-    patch = Patch(_body, {name: value for name, value in item.items() if name not in ("id", "version")})
+        target = _target.convert_plain({name: item[name] for name in ("id", "version") if name in item})
+    patched = {name: value for name, value in item.items() if name not in ("id", "version")}
+    patch = Patch(_body, with_whole_numbers(patched))
 
     def change(now: TaskFields) -> TaskFields:
         with _Placed(where):

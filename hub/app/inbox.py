@@ -21,9 +21,9 @@ from hub.core.counts import Counts
 from hub.core.creation import subject_of
 from hub.core.notification import Channel, Draft, Notification, Row, shown
 from hub.core.verdict import Finding, Verdict, explain, simulate_go_at
-from hub.store import deliveries, directory, notifications, people, streams
+from hub.store import deliveries, directory, inbox_lists, notifications, people, streams
 from hub.store.deliveries import Delivered
-from hub.store.notifications import Asked
+from hub.store.inbox_lists import Asked
 from hub.store.pool import Tx
 
 
@@ -72,12 +72,12 @@ class Explanation(msgspec.Struct):
 async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page]:
     """One page of one's own history. Raises `Forbidden` for a service, which has none."""
     user_id = inbox_owner(caller)
-    async with deps.database.snapshot(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id, plans_anew=True) as tx:
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         if standing.is_erasing:
             return Outcome(Page([], 0 if with_total else None), None, Position(standing.epoch, standing.head))
-        rows = await notifications.read_page(tx, caller.tenant_id, user_id, asked)
-        total = await notifications.count_page(tx, caller.tenant_id, user_id, asked) if with_total else None
+        rows = await inbox_lists.read_page(tx, caller.tenant_id, user_id, asked)
+        total = await inbox_lists.count_all(tx, caller.tenant_id, user_id, asked) if with_total else None
         items = await _signed(tx, caller.tenant_id, rows)
     return Outcome(Page(items, total), None, Position(standing.epoch, standing.head))
 
@@ -85,10 +85,10 @@ async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_t
 async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page]:
     """One page of what the badge counts as unread; `total` is the badge's figure."""
     user_id = inbox_owner(caller)
-    async with deps.database.snapshot(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id, plans_anew=True) as tx:
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         is_blank = standing.is_erasing
-        rows = [] if is_blank else await notifications.read_unread_page(tx, caller.tenant_id, user_id, asked)
+        rows = [] if is_blank else await inbox_lists.read_page(tx, caller.tenant_id, user_id, asked)
         items = await _signed(tx, caller.tenant_id, rows)
     total = standing.counts.unread if with_total else None
     return Outcome(Page(items, total), None, Position(standing.epoch, standing.head))
@@ -118,7 +118,7 @@ async def read_figures(deps: Deps, caller: Caller, user_id: int | None) -> Outco
         owner = user_id
     else:
         owner = inbox_owner(caller)
-    async with deps.database.snapshot(caller.tenant_id) as tx:
+    async with deps.database.snapshot(caller.tenant_id, plans_anew=True) as tx:
         position = await Unit(tx, caller).position()
         standing = await streams.read_standing(tx, caller.tenant_id, owner)
         if standing.is_erasing:

@@ -58,8 +58,10 @@ class Figures(msgspec.Struct):
     mean_completion_s: float | None
 
 
-async def _look(deps: Deps, caller: Caller, read: Callable[[Tx, Viewer], Awaitable[T]]) -> Outcome[T]:
-    async with deps.database.snapshot(caller.tenant_id) as tx:
+async def _look(
+    deps: Deps, caller: Caller, read: Callable[[Tx, Viewer], Awaitable[T]], *, is_list: bool = False
+) -> Outcome[T]:
+    async with deps.database.snapshot(caller.tenant_id, plans_anew=is_list) as tx:
         viewer = await viewer_of(tx, caller)
         assert viewer.user_id is not None
         standing = await streams.read_standing(tx, caller.tenant_id, viewer.user_id)
@@ -127,7 +129,7 @@ async def list_tasks(deps: Deps, caller: Caller, asked: Asked, *, with_total: bo
         rows = await task_lists.read_page(tx, tenant_id, asked)
         return Page(rows, await task_lists.count_all(tx, tenant_id, asked) if with_total else None)
 
-    return await _look(deps, caller, read)
+    return await _look(deps, caller, read, is_list=True)
 
 
 async def read_figures(deps: Deps, caller: Caller, user_id: int | None) -> Outcome[Figures]:

@@ -1,4 +1,4 @@
-"""Notifications in PostgreSQL: written in sets, under the locks of their users' streams; read in pages."""
+"""Notifications in PostgreSQL: written in sets, under the locks of their users' streams."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from hub.core.changes import Changes
-from hub.core.notification import Kind, Row, State
+from hub.core.notification import Row
 from hub.core.priority import Priority
 from hub.store.pool import Tx
-from hub.store.sql import like, queries
+from hub.store.sql import queries
 
 _SQL: Final = queries("notifications")
 _row: Final = msgspec.json.Decoder(Row).decode
@@ -32,26 +32,6 @@ class Cleaned(Taken, frozen=True):
 
     user_id: int
     live: int
-
-
-class Asked(msgspec.Struct, kw_only=True, frozen=True):
-    """What a list is asked for; None asks nothing. `text` is looked for in titles and messages.
-
-    `after` is the last row (created_at, id) of the page before.
-    """
-
-    states: Sequence[State] = ("live",)
-    types: Sequence[Kind] | None = None
-    categories: Sequence[str] | None = None
-    priorities: Sequence[Priority] | None = None
-    is_read: bool | None = None
-    is_archived: bool | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    text: str | None = None
-    after: tuple[datetime, int] | None = None
-    limit: int = 50
-    offset: int = 0
 
 
 class Withdrawn(msgspec.Struct, kw_only=True, frozen=True):
@@ -202,35 +182,6 @@ async def clean_up(
     return [Cleaned(**dict(row)) for row in rows]
 
 
-async def read_page(tx: Tx, tenant_id: str, user_id: int, asked: Asked) -> list[Row]:
-    """One page of one user's, newest first."""
-    created_at, last_id = asked.after or (None, None)
-    rows = await tx.fetch(
-        _SQL["read_page"],
-        tenant_id,
-        user_id,
-        *_filters(asked),
-        created_at,
-        last_id,
-        asked.limit,
-        asked.offset,
-    )
-    return _rows(rows)
-
-
-async def read_unread_page(tx: Tx, tenant_id: str, user_id: int, asked: Asked) -> list[Row]:
-    """One page of what the badge counts as unread; of `asked` only the place."""
-    created_at, last_id = asked.after or (None, None)
-    return _rows(
-        await tx.fetch(_SQL["read_unread_page"], tenant_id, user_id, created_at, last_id, asked.limit, asked.offset)
-    )
-
-
-async def count_page(tx: Tx, tenant_id: str, user_id: int, asked: Asked) -> int:
-    """How many there are on all pages."""
-    return await tx.fetchval(_SQL["count_page"], tenant_id, user_id, *_filters(asked))
-
-
 async def read_stats(tx: Tx, tenant_id: str, user_id: int) -> Stats:
     """One user's inbox in figures."""
     return msgspec.json.decode(await tx.fetchval(_SQL["read_stats"], tenant_id, user_id), type=Stats)
@@ -238,24 +189,6 @@ async def read_stats(tx: Tx, tenant_id: str, user_id: int) -> Stats:
 
 def _encode(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _filters(asked: Asked) -> tuple[Any, ...]:
-    return (
-        list(asked.states),
-        _listed(asked.types),
-        _listed(asked.categories),
-        _listed(asked.priorities),
-        asked.is_read,
-        asked.is_archived,
-        asked.since,
-        asked.until,
-        None if asked.text is None else like(asked.text),
-    )
-
-
-def _listed(values: Sequence[str] | None) -> list[str] | None:
-    return None if values is None else list(values)
 
 
 def _rows(records: Iterable[Any]) -> list[Row]:

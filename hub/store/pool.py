@@ -27,6 +27,8 @@ SELECT set_config('role', 'hub_serve', true), set_config('hub.tenant_id', $1, tr
        set_config('statement_timeout', $2, true), set_config('lock_timeout', $3, true),
        set_config('idle_in_transaction_session_timeout', $4, true)
 """
+_BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN_LISTING: Final = f"{_BEGIN_READING}; SET LOCAL plan_cache_mode = force_custom_plan"
 _CONNECT_S: Final = 5.0
 _ACQUIRE_S: Final = 5.0
 """A request that waited this long for a connection is better told to come again."""
@@ -143,11 +145,14 @@ class Database:
             limits = (limits[0], _in_ms(lock_timeout_s), limits[2])
         return self._transaction(tenant_id, limits=limits)
 
-    def snapshot(self, tenant_id: str) -> AbstractAsyncContextManager[Tx]:
-        """The same for reading only, in which all statements see one instant: a position and the rows as of it."""
+    def snapshot(self, tenant_id: str, *, plans_anew: bool = False) -> AbstractAsyncContextManager[Tx]:
+        """The same for reading only, in which all statements see one instant: a position and the rows as of it.
+
+        `plans_anew`: for lists, whose best plan depends on whose they are; a kept one takes all inboxes to be alike.
+        """
         if not tenant_id:
             raise ValueError("a transaction belongs to a tenant")
-        return self._transaction(tenant_id, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        return self._transaction(tenant_id, _BEGIN_LISTING if plans_anew else _BEGIN_READING)
 
     def system(self) -> AbstractAsyncContextManager[Tx]:
         """A transaction of no tenant, which sees no rows: for the functions that span tenants. Raises likewise."""

@@ -95,7 +95,9 @@ def _index_of(asked: TrailAsked) -> str:
     """The statement whose index finds the fewest rows."""
     if asked.entity_type is not None and asked.entity_id is not None:
         return "trail_of_entity"
-    return "trail" if asked.actor_id is None else "trail_of_actor"
+    if asked.actor_id is not None:
+        return "trail_of_actor"
+    return "trail" if asked.action is None else "trail_of_action"
 
 
 def _filters(asked: TrailAsked) -> tuple[Any, ...]:

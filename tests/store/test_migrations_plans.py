@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from hub.store import task_lists
+from hub.store import inbox_lists, task_lists
 from hub.store.sql import queries
 from tests.conftest import Databases
 
@@ -49,6 +49,17 @@ INSERT INTO notifications (tenant_id, id, user_id, type, title, message, categor
            CASE WHEN n % 5 = 0 THEN 'key' || n % 977 END, 'task', (n % 999)::text, n % 50 >= 9,
            CASE WHEN n % 50 >= 9 THEN clock_timestamp() END, clock_timestamp() - interval '1 minute' * n
     FROM generate_series(1, 40000) n;
+INSERT INTO notifications (tenant_id, id, user_id, type, title, message, category, priority, state, live_seq, is_read,
+        read_at, is_archived, archived_at, hold_reason, due_at, created_at)
+    SELECT 'a', n, 7777, (ARRAY['system', 'call_missed', 'task_assigned'])[n % 3 + 1], 't', 'm', 'c' || n % 20,
+        (ARRAY['critical', 'high', 'normal', 'low'])[n % 4 + 1], s.state, CASE WHEN s.state <> 'held' THEN n END,
+        n % 7 > 2 AND s.state <> 'held', CASE WHEN n % 7 > 2 AND s.state <> 'held' THEN clock_timestamp() END,
+        n % 3 = 0 AND s.state <> 'held', CASE WHEN n % 3 = 0 AND s.state <> 'held' THEN clock_timestamp() END,
+        CASE WHEN s.state = 'held' THEN 'quiet' END,
+        CASE WHEN s.state = 'held' THEN clock_timestamp() + interval '1 day' END,
+        clock_timestamp() - interval '1 minute' * n
+    FROM generate_series(100001, 108000) n, LATERAL (
+        SELECT (ARRAY['live', 'live', 'live', 'live', 'held', 'muted', 'expired'])[n % 5 + n % 3 + 1] AS state) s;
 INSERT INTO notification_delivery (tenant_id, notification_id, user_id, channel, status, sent_at)
     SELECT tenant_id, id, user_id, 'email', CASE WHEN id % 50 = 0 THEN 'planned' ELSE 'sent' END, created_at
     FROM notifications;
@@ -93,6 +104,7 @@ INSERT INTO groups (tenant_id, name) SELECT 'a', 'g' || n FROM generate_series(0
 INSERT INTO group_members (tenant_id, group_name, user_id)
     SELECT 'a', 'g' || n % 40, n FROM generate_series(1, 4000) n;
 """
+LARGE_INBOX = 7777
 LARGE = {
     "user_streams", "events", "notifications", "notification_delivery", "notification_preferences", "contacts",
     "people", "push_subscriptions", "idempotency_keys", "audit_log", "revocations", "api_keys", "tasks",
@@ -144,25 +156,56 @@ LISTS = [
 ]  # fmt: skip
 
 
+class Explaining:
+    """Explains what a list runs."""
+
+    def __init__(self, serving: Any) -> None:
+        self._serving = serving
+        self.plans: list[Any] = []
+
+    async def fetch(self, statement: str, *values: Any) -> list[Any]:
+        self.plans += json.loads(await self._serving.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values))
+        return []
+
+    async def fetchval(self, statement: str, *values: Any) -> int:
+        await self.fetch(statement, *values)
+        return 0
+
+
 @pytest.mark.parametrize("visible_to", [None, 3], ids=["supervisor", "agent"])
 @pytest.mark.parametrize("asked", LISTS, ids=str)
 async def test_a_list_of_tasks_finds_its_rows_by_an_index(serving: Any, asked: dict[str, Any], visible_to: int | None):
-    plans: list[Any] = []
-
-    class Explaining:
-        async def fetch(self, statement: str, *values: Any) -> list[Any]:
-            plans.append(json.loads(await serving.fetchval(f"EXPLAIN (FORMAT JSON) {statement}", *values)))
-            return []
-
-        async def fetchval(self, statement: str, *values: Any) -> int:
-            await self.fetch(statement, *values)
-            return 0
-
     of_caller = task_lists.Asked(**asked, visible_to=visible_to)
-    await task_lists.read_page(Explaining(), "a", of_caller)  # type: ignore[arg-type]
-    await task_lists.count_all(Explaining(), "a", of_caller)  # type: ignore[arg-type]
-    for plan in plans:
-        assert _scanned(plan[0]["Plan"]) & LARGE == set(), json.dumps(plan, indent=1)
+    tx: Any = Explaining(serving)
+    await task_lists.read_page(tx, "a", of_caller)
+    await task_lists.count_all(tx, "a", of_caller)
+    for plan in tx.plans:
+        assert _scanned(plan["Plan"]) & LARGE == set(), json.dumps(plan, indent=1)
+
+
+INBOXES: list[tuple[dict[str, Any], str]] = [
+    ({}, "notifications_inbox"), ({"states": ["held"]}, "notifications_"),
+    ({"states": ["live", "muted", "expired"]}, "notifications_inbox"), ({"types": ["system"]}, "notifications_"),
+    ({"types": ["system", "call_missed"], "states": ["live", "muted"]}, "notifications_"),
+    ({"categories": ["c7"]}, "notifications_by_category"), ({"priorities": ["low", "high"]}, "notifications_"),
+    ({"is_archived": True}, "notifications_"), ({"is_read": False}, "notifications_"),
+    ({"is_read": False, "is_archived": False}, "notifications_unread"), ({"since": _NOW}, "notifications_inbox"),
+    ({"text": "x"}, "notifications_inbox"), ({"after": (_NOW, 1)}, "notifications_inbox"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "index"), INBOXES, ids=str)
+async def test_a_list_of_notifications_is_read_in_its_order_by_an_index(
+    serving: Any, asked: dict[str, Any], index: str
+):
+    tx: Any = Explaining(serving)
+    await inbox_lists.read_page(tx, "a", LARGE_INBOX, inbox_lists.Asked(**asked))
+    plan = tx.plans[0]["Plan"]
+    assert all(used.startswith(index) for used in _indexes(plan)), json.dumps(plan, indent=1)
+    # What is sorted is at most what the page may hold, never an inbox.
+    assert not _has_sorted_rows(plan), json.dumps(plan, indent=1)
+    await inbox_lists.count_all(tx, "a", LARGE_INBOX, inbox_lists.Asked(**asked))
+    assert _scanned(tx.plans[1]["Plan"]) & LARGE == set(), json.dumps(tx.plans[1], indent=1)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +230,25 @@ async def test_a_function_reads_little_more_than_it_answers(serving: Any, call: 
     after = dict(await serving.fetch(read))
     # Each answers 50 at most; a table, or an index of it, has thousands.
     assert {table: after[table] - before[table] for table in LARGE if after[table] - before[table] > 300} == {}
+
+
+def _indexes(node: dict[str, Any]) -> set[str]:
+    own = {node["Index Name"]} if "Index Name" in node else set()
+    return own.union(*(_indexes(child) for child in node.get("Plans", [])))
+
+
+def _has_sorted_rows(node: dict[str, Any]) -> bool:
+    """Whether rows of the table itself are sorted, anywhere below the merging of arms."""
+    children = node.get("Plans", [])
+    if node["Node Type"] == "Sort" and any("Index Name" in child for child in _below(node)):
+        return not any(child["Node Type"] == "Limit" for child in _below(node))
+    return any(_has_sorted_rows(child) for child in children)
+
+
+def _below(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for child in node.get("Plans", []):
+        yield child
+        yield from _below(child)
 
 
 def _scanned(node: dict[str, Any]) -> set[str]:

@@ -20,8 +20,10 @@ EXCEPTIONS: Final = {
     "hub/store/migrations.py:_apply": "a migration is what it says",
     "hub/store/partitions.py:_drop": "a partition's name is no parameter; it is made of a date's digits",
     "hub/store/pool.py:_begin": "one of two constants: reading or writing",
-    "hub/store/task_lists.py:read_page": "a dozen filters and eight orders, put together from pieces in that file",
+    "hub/store/task_lists.py:read_page": "a dozen filters and eight orders, put together by hub/store/listing.py",
     "hub/store/task_lists.py:count_all": "the same filters",
+    "hub/store/inbox_lists.py:read_page": "likewise",
+    "hub/store/inbox_lists.py:count_all": "the same filters",
     "api/paging.py:page": "a place in a list, and no statement",
 }
 """Where a statement is anything else, and why that may be."""

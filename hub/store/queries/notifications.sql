@@ -178,35 +178,6 @@ SELECT user_id, priority, count(*)::int AS rows, (count(*) FILTER (WHERE state =
     (count(*) FILTER (WHERE counted AND NOT is_seen))::int AS unseen
 FROM gone GROUP BY user_id, priority ORDER BY user_id;
 
--- name: read_page
--- One user's, newest first. Null filters ask nothing. $3 are the states that are wanted; ($12, $13) is the last
--- one of the page before, $15 the rows to leave out.
-SELECT to_json(n)::text FROM notifications n
-WHERE n.tenant_id = $1 AND n.user_id = $2 AND n.state = ANY($3::text[])
-  AND ($4::text[] IS NULL OR n.type = ANY($4)) AND ($5::text[] IS NULL OR n.category = ANY($5))
-  AND ($6::text[] IS NULL OR n.priority = ANY($6)) AND ($7::boolean IS NULL OR n.is_read = $7)
-  AND ($8::boolean IS NULL OR n.is_archived = $8)
-  AND ($9::timestamptz IS NULL OR n.created_at >= $9) AND ($10::timestamptz IS NULL OR n.created_at < $10)
-  AND ($11::text IS NULL OR n.title ILIKE $11 OR n.message ILIKE $11)
-  AND ($12::timestamptz IS NULL OR (n.created_at, n.id) < ($12, $13::bigint))
-ORDER BY n.created_at DESC, n.id DESC LIMIT $14 OFFSET $15;
-
--- name: read_unread_page
--- The same for what is live, unread and not archived: by its own index.
-SELECT to_json(n)::text FROM notifications n
-WHERE n.tenant_id = $1 AND n.user_id = $2 AND n.state = 'live' AND NOT n.is_read AND NOT n.is_archived
-  AND ($3::timestamptz IS NULL OR (n.created_at, n.id) < ($3, $4::bigint))
-ORDER BY n.created_at DESC, n.id DESC LIMIT $5 OFFSET $6;
-
--- name: count_page
-SELECT count(*) FROM notifications n
-WHERE n.tenant_id = $1 AND n.user_id = $2 AND n.state = ANY($3::text[])
-  AND ($4::text[] IS NULL OR n.type = ANY($4)) AND ($5::text[] IS NULL OR n.category = ANY($5))
-  AND ($6::text[] IS NULL OR n.priority = ANY($6)) AND ($7::boolean IS NULL OR n.is_read = $7)
-  AND ($8::boolean IS NULL OR n.is_archived = $8)
-  AND ($9::timestamptz IS NULL OR n.created_at >= $9) AND ($10::timestamptz IS NULL OR n.created_at < $10)
-  AND ($11::text IS NULL OR n.title ILIKE $11 OR n.message ILIKE $11);
-
 -- name: read_stats
 -- One user's live ones.
 SELECT json_build_object(
@@ -217,7 +188,7 @@ SELECT json_build_object(
             SELECT u.type, count(*) AS unread FROM notifications u
             WHERE u.tenant_id = $1 AND u.user_id = $2 AND u.state = 'live' AND NOT u.is_read AND NOT u.is_archived
             GROUP BY u.type) t),
-    'median_read_s', percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM read_at - created_at))
+    'median_read_s', percentile_cont(0.5) WITHIN GROUP (ORDER BY date_part('epoch', read_at - created_at))
         FILTER (WHERE is_read)
 )::text
 FROM notifications WHERE tenant_id = $1 AND user_id = $2 AND state = 'live';

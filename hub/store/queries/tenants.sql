@@ -65,6 +65,22 @@ WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
   AND a.actor_id = $4::bigint AND ($5::text IS NULL OR a.action = $5)
   AND ($6::text IS NULL OR a.entity_type = $6) AND ($7::text IS NULL OR a.entity_id = $7);
 
+-- name: read_trail_of_action
+SELECT a.id, a.at, a.actor_id, p.display_name AS actor_name, a.actor_key_id, a.actor_role, a.action, a.entity_type,
+    a.entity_id, a.changes, a.request_id, a.address
+FROM audit_log a LEFT JOIN people p ON p.tenant_id = $1 AND p.user_id = a.actor_id
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND ($4::bigint IS NULL OR a.actor_id = $4) AND a.action = $5::text
+  AND ($6::text IS NULL OR a.entity_type = $6) AND ($7::text IS NULL OR a.entity_id = $7)
+  AND (a.at, a.id) < ($8::timestamptz, $9::bigint)
+ORDER BY a.at DESC, a.id DESC LIMIT $10 OFFSET $11;
+
+-- name: count_trail_of_action
+SELECT count(*)::int FROM audit_log a
+WHERE a.tenant_id = $1 AND a.at >= $2::timestamptz AND a.at < $3::timestamptz
+  AND ($4::bigint IS NULL OR a.actor_id = $4) AND a.action = $5::text
+  AND ($6::text IS NULL OR a.entity_type = $6) AND ($7::text IS NULL OR a.entity_id = $7);
+
 -- name: read_trail_of_entity
 SELECT a.id, a.at, a.actor_id, p.display_name AS actor_name, a.actor_key_id, a.actor_role, a.action, a.entity_type,
     a.entity_id, a.changes, a.request_id, a.address
