@@ -106,22 +106,15 @@ COMMENT ON COLUMN notifications.due_at IS 'when a held one is judged again; null
 COMMENT ON COLUMN notifications.created_by_key IS 'the API key that created it; keys are revoked, never deleted, so it needs no foreign key. 0: by a person who was erased';
 
 COMMENT ON INDEX notifications_pkey IS 'GET /notifications/{id}, actions on it, the foreign keys to it';
-CREATE INDEX notifications_inbox ON notifications (tenant_id, user_id, state, created_at DESC, id DESC);
-COMMENT ON INDEX notifications_inbox IS 'GET /notifications newest first, with since, until and cursor; held, muted; stats, export and erasure of a user';
+CREATE INDEX notifications_inbox ON notifications (tenant_id, user_id, state, created_at DESC, id DESC)
+    INCLUDE (type, category, priority, is_read, is_archived);
+COMMENT ON INDEX notifications_inbox IS 'GET /notifications newest first, with every filter but q, from the index alone, with since, until and cursor; held, muted; stats, export and erasure of a user';
 CREATE INDEX notifications_unread ON notifications (tenant_id, user_id, created_at DESC, id DESC)
-    WHERE state = 'live' AND NOT is_read AND NOT is_archived;
-COMMENT ON INDEX notifications_unread IS 'GET /notifications/unread, and is_read=false';
+    WHERE state = 'live' AND NOT is_read;
+COMMENT ON INDEX notifications_unread IS 'GET /notifications/unread, and is_read=false; POST /notifications/read-all';
 CREATE INDEX notifications_archived ON notifications (tenant_id, user_id, created_at DESC, id DESC)
     WHERE state = 'live' AND is_archived;
 COMMENT ON INDEX notifications_archived IS 'GET /notifications?is_archived=true';
-CREATE INDEX notifications_by_type ON notifications (tenant_id, user_id, type, created_at DESC, id DESC) WHERE state = 'live';
-COMMENT ON INDEX notifications_by_type IS 'GET /notifications?type=, unread by type';
-CREATE INDEX notifications_by_category ON notifications (tenant_id, user_id, category, created_at DESC, id DESC) WHERE state = 'live';
-COMMENT ON INDEX notifications_by_category IS 'GET /notifications?category=';
-CREATE INDEX notifications_by_priority ON notifications (tenant_id, user_id, priority, created_at DESC, id DESC) WHERE state = 'live';
-COMMENT ON INDEX notifications_by_priority IS 'GET /notifications?priority=';
-CREATE INDEX notifications_read_all ON notifications (tenant_id, user_id, live_seq) WHERE state = 'live' AND NOT is_read;
-COMMENT ON INDEX notifications_read_all IS 'POST /notifications/read-all: unread ones that went live no later than a number';
 CREATE INDEX notifications_seen ON notifications (tenant_id, user_id, live_seq) WHERE state = 'live' AND NOT is_seen;
 COMMENT ON INDEX notifications_seen IS 'POST /notifications/seen: unseen ones that went live no later than a number';
 CREATE INDEX notifications_held ON notifications (tenant_id, user_id, due_at) WHERE state = 'held';

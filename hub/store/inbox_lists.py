@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import product
 from typing import Final
 
 import msgspec
@@ -16,9 +15,6 @@ from hub.store.pool import Tx
 from hub.store.sql import like
 
 _row: Final = msgspec.json.Decoder(Row).decode
-
-_ARMS_MAX: Final = 24
-"""More values than this are a condition on each row: so many looks into an index gain nothing on reading along one."""
 
 
 class Asked(msgspec.Struct, kw_only=True, frozen=True):
@@ -56,32 +52,19 @@ async def count_all(tx: Tx, tenant_id: str, user_id: int, asked: Asked) -> int:
 
 
 def _query(tenant_id: str, user_id: int, asked: Asked) -> ListQuery:
-    query = ListQuery("notifications", "t.created_at", "DESC", tenant_id, user_id)
-    query.add("t.tenant_id = $1 AND t.user_id = $2")
+    query = ListQuery(tenant_id, "notifications", "t.created_at", "DESC")
+    query.where("t.user_id = {0}", user_id)
     query.where("t.created_at >= {0}", asked.since)
     query.where("t.created_at < {0}", asked.until)
+    query.one_of("t.type", asked.types)
+    query.one_of("t.category", asked.categories)
+    query.one_of("t.priority", asked.priorities)
+    # In the words of the partial indexes.
+    if asked.is_read is not None:
+        query.add("t.is_read" if asked.is_read else "NOT t.is_read")
+    if asked.is_archived is not None:
+        query.add("t.is_archived" if asked.is_archived else "NOT t.is_archived")
     if asked.text is not None:
         query.where("(t.title ILIKE {0} OR t.message ILIKE {0})", like(asked.text))
-    # One arm for each place of an index: of the columns that have one, the first that is asked for.
-    arms: list[Sequence[str]] = [[f"t.state = '{state}'" for state in asked.states]]
-    is_split = False
-    for column, values in (("type", asked.types), ("category", asked.categories), ("priority", asked.priorities)):
-        if values is not None and not is_split and len(values) <= _ARMS_MAX // len(asked.states):
-            arms.append([f"t.{column} = {query.value(value)}::text" for value in dict.fromkeys(values)])
-            is_split = True
-        else:
-            query.one_of(f"t.{column}", values)
-    if asked.is_read is not None:
-        query.add(_is(asked.is_read, "t.is_read"))
-    if asked.is_archived is not None:
-        query.add(_is(asked.is_archived, "t.is_archived"))
-    elif asked.is_read is False:
-        # What is unread has an index without what is archived, which has one of its own.
-        arms.append([_is(wanted=False, column="t.is_archived"), _is(wanted=True, column="t.is_archived")])
-    query.arms = [" AND ".join(arm) for arm in product(*arms)]
+    query.arms = [f"t.state = '{state}'" for state in asked.states]
     return query
-
-
-def _is(wanted: bool, column: str) -> str:
-    # In the words of the partial indexes.
-    return column if wanted else f"NOT {column}"

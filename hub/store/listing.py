@@ -3,7 +3,7 @@
 Not in a `.sql` file, since a dozen filters that may each be null would be planned once, for none of them.
 
 What has to be looked for in several places is the union of their arms: each is read in the list's order by an index
-of its own, no further than the page goes, and no row is in two of them. Only what is on the page becomes JSON.
+of its own, no further than the page goes, and no row is in two of them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 
 class ListQuery:
-    """Conditions on rows `t` of a table, with their values, and the order of the rows."""
+    """Conditions on rows `t` of a tenant's table, with their values ($1 is the tenant), and the order of the rows."""
 
-    def __init__(self, table: str, key: str, direction: Literal["ASC", "DESC"], *values: Any) -> None:
-        self.values: list[Any] = list(values)
+    def __init__(self, tenant_id: str, table: str, key: str, direction: Literal["ASC", "DESC"]) -> None:
+        self.values: list[Any] = [tenant_id]
         self.arms: list[str] = []
-        self._conditions: list[str] = []
+        self._conditions = ["t.tenant_id = $1"]
         self._table = table
         self._key = key
         self._direction = direction
@@ -51,17 +51,23 @@ class ListQuery:
             self.add(f"({self._key}, t.id) {'<' if self._direction == 'DESC' else '>'} {bounds}")
 
     def page(self, limit: int, offset: int) -> str:
-        """The statement of one page: rows of whole table rows as JSON (`row`) and their key as text (`key`)."""
+        """The statement of one page: rows of whole table rows as JSON (`row`) and their key as text (`key`).
+
+        Which rows, is found first, so that an index that has all that is asked for is all that is read until then.
+        """
         first, skipped = self.value(limit), self.value(offset)
         window = f"LIMIT {first} OFFSET {skipped}"
         own_order, order = self._order(self._key, "t.id"), self._order("u.key", "u.id")
-        arms = [f"SELECT t AS row, {self._key} AS key, t.id FROM {self._rows(arm)} {own_order}" for arm in self._arms()]  # noqa: S608 - fixed pieces
+        arms = [f"SELECT {self._key} AS key, t.id FROM {self._rows(arm)} {own_order}" for arm in self._arms()]  # noqa: S608 - fixed pieces
         if len(arms) == 1:
             found = f"{arms[0]} {window}"
         else:
             parts = " UNION ALL ".join(f"({arm} LIMIT {first}::bigint + {skipped}::bigint)" for arm in arms)
-            found = f"SELECT u.row, u.key, u.id FROM ({parts}) u {order} {window}"  # noqa: S608 - fixed pieces
-        return f"SELECT to_json(u.row)::text AS row, u.key::text AS key FROM ({found}) u {order}"  # noqa: S608 - fixed pieces
+            found = f"SELECT u.key, u.id FROM ({parts}) u {order} {window}"  # noqa: S608 - fixed pieces
+        return (
+            f"SELECT to_json(n)::text AS row, u.key::text AS key FROM ({found}) u"  # noqa: S608 - fixed pieces
+            f" JOIN {self._table} n ON n.tenant_id = $1 AND n.id = u.id {order}"
+        )
 
     def count(self) -> str:
         """The statement of how many there are on all pages."""

@@ -31,17 +31,15 @@ _KEYS: Final[dict[str, tuple[str, str]]] = {
 }
 """What a list is ordered by: the expression, and its type. Without a due date comes after all that have one."""
 
-_ASSIGNED: Final = (
-    "t.id = ANY(ARRAY(SELECT a.task_id FROM task_assignments a WHERE a.tenant_id = $1 AND a.user_id = {0}))"
-)
+_THEIRS: Final = "SELECT a.task_id FROM task_assignments a WHERE a.tenant_id = $1 AND a.user_id = {0}"
 _OF_OTHERS: Final = "t.assigned_to IS DISTINCT FROM {0} AND t.created_by IS DISTINCT FROM {0}"
 _FREE: Final = """t.assigned_to IS NULL AND (t."group" IS NULL
     OR t."group" = ANY(ARRAY(SELECT m.group_name FROM group_members m WHERE m.tenant_id = $1 AND m.user_id = {0})))"""
 _VISIBLE: Final = (
     "t.assigned_to = {0}",
     "t.created_by = {0} AND t.assigned_to IS DISTINCT FROM {0}",
-    f"{_ASSIGNED} AND {_OF_OTHERS}",
-    f"{_FREE} AND {_OF_OTHERS} AND NOT {_ASSIGNED}",
+    f"t.id = ANY(ARRAY({_THEIRS})) AND {_OF_OTHERS}",
+    f"{_FREE} AND {_OF_OTHERS} AND t.id NOT IN ({_THEIRS})",
 )
 """What an agent may know of: what they are on in any way, and what nobody is assigned to, of their groups."""
 
@@ -111,8 +109,7 @@ async def count_all(tx: Tx, tenant_id: str, asked: Asked) -> int:
 
 def _query(tenant_id: str, asked: Asked) -> ListQuery:
     key, _ = _KEYS[asked.sort.removeprefix("-")]
-    query = ListQuery("tasks", key, "DESC" if asked.sort.startswith("-") else "ASC", tenant_id)
-    query.add("t.tenant_id = $1")
+    query = ListQuery(tenant_id, "tasks", key, "DESC" if asked.sort.startswith("-") else "ASC")
     if asked.visible_to is not None:
         me = query.value(asked.visible_to)
         query.arms = [arm.format(me) for arm in _VISIBLE]
