@@ -18,7 +18,7 @@ from hub.app.unit import Outcome, Unit, first_outcome, key_of, perform
 from hub.app.wording import Worded, word
 from hub.core.creation import Collapsing, plan_creation
 from hub.core.creation import Outcome as Fate
-from hub.core.notification import Draft, Notification, Row, shown
+from hub.core.notification import Draft, Notification, Row
 from hub.store import idempotency, templates
 
 RECIPIENTS_MAX: Final = 1000
@@ -38,8 +38,12 @@ class Created(Notification, kw_only=True):
     outcome: Fate
 
 
+_SHOWN: Final = Notification.__struct_fields__
+
+
 def created(row: Row) -> Created:
-    return Created(**msgspec.structs.asdict(shown(row)), outcome=row.state)
+    # A row begins with what is shown of it.
+    return Created(outcome=row.state, **dict(zip(_SHOWN, msgspec.structs.astuple(row), strict=False)))
 
 
 async def create(deps: Deps, caller: Caller, drafts: Sequence[Draft | Worded | ToGroup]) -> Outcome[list[Created]]:

@@ -121,17 +121,15 @@ class Draft(msgspec.Struct, kw_only=True, frozen=True):
                 msgspec.structs.force_setattr(self, name, at.astimezone(UTC))
 
 
-_SHOWN: Final = Notification.__struct_fields__
-
-
 def shown(row: Row) -> Notification:
     """The part of a row that its person sees."""
-    return Notification(**{name: getattr(row, name) for name in _SHOWN})
+    # Half as dear as its constructor, on the way of every event.
+    return msgspec.convert(row, Notification, from_attributes=True)
 
 
 def as_released(row: Row) -> Released:
     """The same, marked as one that had been held."""
-    return Released(**{name: getattr(row, name) for name in _SHOWN})
+    return msgspec.convert(row, Released, from_attributes=True)
 
 
 def contribution(row: Row | None) -> tuple[int, int]:
