@@ -137,7 +137,7 @@ _body: Final = Validator(TaskBody)
 
 def fields_of(body: _Content) -> TaskFields:
     """What a body says, in the domain's words."""
-    return TaskFields(**{name: getattr(body, name) for name in TaskFields.__struct_fields__})
+    return msgspec.convert(body, TaskFields, from_attributes=True)
 
 
 def replacing(body: TaskBody) -> Callable[[TaskFields], TaskFields]:

@@ -127,23 +127,22 @@ class Comment(msgspec.Struct, kw_only=True):
     updated_at: datetime
 
 
-_SHOWN: Final = Task.__struct_fields__
 _WRITTEN: Final = tuple(name for name in TaskFields.__struct_fields__ if name != "status")
 
 
 def shown(row: TaskRow) -> Task:
     """The part of a row that people see."""
-    return Task(**{name: getattr(row, name) for name in _SHOWN})
+    return msgspec.convert(row, Task, from_attributes=True)
 
 
 def fields_of(row: TaskRow) -> TaskFields:
     """What a person may write of it, as it is."""
-    return TaskFields(status=row.status, **{name: getattr(row, name) for name in _WRITTEN})
+    return msgspec.convert(row, TaskFields, from_attributes=True)
 
 
 def people_of(task: Task, assignments: Iterable[Assignment]) -> set[int]:
     """Everyone who is on the task: `assigned_to`, `created_by`, every assignment."""
-    named = {task.assigned_to, task.created_by, *(one.user_id for one in assignments)}
+    named = {one.user_id for one in assignments} | {task.assigned_to, task.created_by}
     return {user_id for user_id in named if user_id is not None}
 
 
@@ -223,7 +222,7 @@ def reminders_of(row: TaskRow, reminder_minutes: int) -> set[datetime]:
 
 def next_wake(row: TaskRow, now: datetime, reminder_minutes: int) -> datetime | None:
     """When time does something to it next, as things are; None = never. In the past: at once."""
-    if row.status not in OPEN:
+    if row.status not in OPEN or (row.due_date is None and row.scheduled_at is None):
         return None
     if is_late(row, now):
         return row.due_date

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -48,7 +49,8 @@ TITLE_MAX: Final = 200
 MESSAGE_MAX: Final = 4000
 
 _UNTOLD: Final = frozenset({"version", "updated_at", "created_at", "id", "tenant_id", "created_by"})
-_SHOWN: Final = Task.__struct_fields__
+_TOLD: Final = tuple(name for name in Task.__struct_fields__ if name not in _UNTOLD)
+_told: Final = attrgetter(*_TOLD)
 
 Step = Literal["accept", "decline", "complete"]
 _INSTANTS: Final[dict[Step, str]] = {"accept": "accepted_at", "decline": "declined_at", "complete": "completed_at"}
@@ -92,7 +94,8 @@ class TaskChanges:
         if row.assigned_to is not None:
             self._assign(held, row.assigned_to, "assignee", None)
         self._remember(held, "create", None)
-        self._tell(held.people, CREATED, row, shown(row))
+        if people := held.people:
+            self._tell(people, CREATED, row, shown(row))
         if row.assigned_to is not None:
             self._tell_assigned(held, row.assigned_to)
             self._notify_assigned(row, row.assigned_to)
@@ -330,13 +333,7 @@ class TaskChanges:
 
 def _changed(before: TaskRow | None, after: TaskRow) -> dict[str, Any]:
     """Shown fields that differ, each with what it was and what it is."""
-    return {
-        name: [None if before is None else getattr(before, name), getattr(after, name)]
-        for name in _SHOWN
-        if name not in _UNTOLD
-        and (
-            getattr(after, name) not in (None, [], 0)
-            if before is None
-            else getattr(before, name) != getattr(after, name)
-        )
-    }
+    values = zip(_TOLD, _told(after), strict=True)
+    if before is None:
+        return {name: [None, value] for name, value in values if value not in (None, [], 0)}
+    return {name: [was, value] for (name, value), was in zip(values, _told(before), strict=True) if was != value}
