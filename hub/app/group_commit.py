@@ -42,6 +42,7 @@ from hub.store import audit, idempotency, notifications, streams
 from hub.store.errors import Conflicted, DatabaseUnavailable, LockTimedOut
 from hub.store.pool import Tx
 from hub.store.streams import Facts
+from hub.store.writing import write
 
 T = TypeVar("T")
 
@@ -198,9 +199,7 @@ class _Group:
         )
         changes = Changes(facts.now, inboxes)
         self._decide(jobs, facts, changes, {row.id: row for row in found})
-        await notifications.write_changes(tx, tenant_id, changes)
-        await streams.write_events(tx, tenant_id, changes)
-        await audit.insert_audit(tx, tenant_id, self._audits)
+        await write(tx, tenant_id, changes, self._audits)
         if self._kept and not await idempotency.keep_whole(tx, tenant_id, self._kept, ttl_h=self._ttl_h):
             raise _Broken
         self.hints = hints_of(tenant_id, facts.epoch, changes)

@@ -20,9 +20,10 @@ from hub.app.errors import IdempotencyBusy, IdempotencyMismatch
 from hub.core.changes import Changes, Inbox
 from hub.core.event import Event, Hint, encode_hint
 from hub.core.topics import user_topic
-from hub.store import audit, idempotency, notifications, streams
+from hub.store import audit, idempotency, streams
 from hub.store.pool import Tx
 from hub.store.streams import Facts
+from hub.store.writing import write
 
 T = TypeVar("T")
 
@@ -120,10 +121,7 @@ class Unit:
 
     async def flush(self) -> None:
         """Write what has been collected: rows and deliveries, events and heads, the trail."""
-        if self._changes is not None:
-            await notifications.write_changes(self.tx, self.tenant_id, self._changes)
-            await streams.write_events(self.tx, self.tenant_id, self._changes)
-        await audit.insert_audit(self.tx, self.tenant_id, self._audits)
+        await write(self.tx, self.tenant_id, self._changes, self._audits)
 
     async def position(self) -> Position | None:
         """The caller's place after this transaction."""

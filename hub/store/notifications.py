@@ -53,19 +53,14 @@ class Stats(msgspec.Struct, frozen=True):
     median_read_s: float | None
 
 
-async def write_changes(tx: Tx, tenant_id: str, changes: Changes) -> None:
-    """Write the rows and deliveries that were planned. What is deleted goes first, its deliveries with it."""
+async def delete_rows(tx: Tx, tenant_id: str, changes: Changes) -> None:
+    """Delete what was planned to go, the deliveries with it."""
     if changes.deleted:
         await tx.execute(_SQL["delete_notifications"], tenant_id, list(changes.deleted))
-    if changes.inserted:
-        deliveries = [delivery for own in changes.deliveries.values() for delivery in own]
-        await tx.execute(
-            _SQL["insert_notifications"],
-            tenant_id,
-            _encode(list(changes.inserted.values())),
-            _encode(deliveries),
-            changes.now,
-        )
+
+
+async def change_rows(tx: Tx, tenant_id: str, changes: Changes) -> None:
+    """Write the rows and deliveries that were planned to change."""
     if changes.updated or changes.delivery_changes or changes.read_elsewhere or changes.cancelled:
         await tx.execute(
             _SQL["change_notifications"],

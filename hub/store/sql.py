@@ -1,7 +1,7 @@
 """The statements of this room, kept as SQL in `queries/<aggregate>.sql`.
 
 Owns only the reading of those files. A file is a run of blocks, each begun by a
-line `-- name: insert_notifications`; what stands before the first one is a
+line `-- name: read_position`; what stands before the first one is a
 comment on the file.
 """
 

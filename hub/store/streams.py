@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.core.changes import Changes, Inbox
+from hub.core.changes import Inbox
 from hub.core.counts import Counts
 from hub.core.creation import Recipient
 from hub.core.notification import Channel, Row
@@ -104,34 +104,6 @@ async def read_facts(
     facts = _decode(text)
     facts.ids.sort()
     return facts
-
-
-async def write_events(tx: Tx, tenant_id: str, changes: Changes) -> None:
-    """Append what was planned, and move the heads and counts of the streams that it is appended to."""
-    moved = [inbox for inbox in changes.inboxes.values() if inbox.events]
-    if not moved:
-        return
-    entries = [(inbox.user_id, kind, event) for inbox in moved for kind, event in inbox.events]
-    await tx.execute(
-        _SQL["write_events"],
-        tenant_id,
-        changes.now,
-        [user_id for user_id, _, _ in entries],
-        [event.seq for _, _, event in entries],
-        [kind for _, kind, _ in entries],
-        [event.lane for _, _, event in entries],
-        [event.rings for _, _, event in entries],
-        [event.released for _, _, event in entries],
-        [event.tail for _, _, event in entries],
-        [inbox.user_id for inbox in moved],
-        [inbox.head for inbox in moved],
-        [inbox.counts.unread for inbox in moved],
-        [inbox.counts.unseen for inbox in moved],
-        [inbox.counts.critical for inbox in moved],
-        [inbox.counts.high for inbox in moved],
-        [inbox.counts.normal for inbox in moved],
-        [inbox.counts.low for inbox in moved],
-    )
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -183,6 +183,6 @@ async def test_a_single_write_takes_few_round_trips(world: World, user: int):
 
     world.database.transaction = transaction  # type: ignore[method-assign]
     await create.create(world.deps, world.caller(None, "service", once=once("i"), key=9), [draft(user)])
-    # Lock, keys, facts, rows, events, trail, answer; begin, enter and commit come on top.
-    assert len(statements) == 7
+    # Lock, keys, facts, all that is new, answer; begin, enter and commit come on top.
+    assert len(statements) == 5
     assert TENANT

@@ -41,21 +41,6 @@ SELECT json_build_object(
     'ids', (SELECT coalesce(json_agg(nextval('public.notifications_id_seq')), '[]') FROM generate_series(1, $5::int))
 )::text;
 
--- name: write_events
--- The events of one transaction, and where they leave their streams, whose rows are locked.
-WITH appended AS (
-    INSERT INTO events (tenant_id, user_id, seq, kind, lane, rings, released, at, tail)
-    SELECT $1, e.user_id, e.seq, e.kind, e.lane, e.rings, e.released, $2, e.tail
-    FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::smallint[], $7::boolean[], $8::boolean[], $9::bytea[])
-        AS e (user_id, seq, kind, lane, rings, released, tail)
-)
-UPDATE user_streams s
-SET head = n.head, unread = n.unread, unseen = n.unseen, unread_critical = n.critical, unread_high = n.high,
-    unread_normal = n.normal, unread_low = n.low
-FROM unnest($10::bigint[], $11::bigint[], $12::int[], $13::int[], $14::int[], $15::int[], $16::int[], $17::int[])
-    AS n (user_id, head, unread, unseen, critical, high, normal, low)
-WHERE s.tenant_id = $1 AND s.user_id = n.user_id;
-
 -- name: read_position
 SELECT hub_epoch() AS epoch, coalesce((SELECT head FROM user_streams WHERE tenant_id = $1 AND user_id = $2), 0) AS head;
 
