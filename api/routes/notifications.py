@@ -24,7 +24,8 @@ from hub.app import inbox, withdraw
 from hub.app.create import Created, create
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden
-from hub.app.inbox import Explanation, Figures, Page, Signed
+from hub.app.inbox import Explanation, Figures, Page
+from hub.app.names import Signed
 from hub.app.unit import Outcome
 from hub.app.withdraw import Count
 from hub.core.notification import Draft, State

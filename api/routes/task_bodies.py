@@ -14,8 +14,9 @@ from api.query import RequestQuery
 from api.types import NOT_BLANK, AttachmentUrl, GroupName, Id, Instant, Priority, Title
 from api.validation import RequestBody, Validator, with_whole_numbers
 from hub.app.errors import Invalid
+from hub.app.names import NamedTask
 from hub.app.tasks import BULK_MAX, Write
-from hub.core.task import AssignmentRole, Status, Task, TaskFields
+from hub.core.task import AssignmentRole, Status, TaskFields
 from hub.store.task_lists import Sort
 
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -26,7 +27,7 @@ Minutes = Annotated[int, Meta(ge=0, le=2**31 - 1, description="Minutes.")]
 Percentage = Annotated[int, Meta(ge=0, le=100)]
 
 _READ_ONLY: Final = frozenset(
-    {"subtasks_count", "comments_count", *Task.__struct_fields__} - set(TaskFields.__struct_fields__)
+    {"subtasks_count", "comments_count", *NamedTask.__struct_fields__} - set(TaskFields.__struct_fields__)
 )
 
 
@@ -80,7 +81,7 @@ class CommentBody(RequestBody, kw_only=True):
     """What is said. The fields that only an answer has are ignored."""
 
     read_only: ClassVar[frozenset[str]] = frozenset(
-        {"id", "tenant_id", "task_id", "user_id", "created_at", "updated_at"}
+        {"id", "tenant_id", "task_id", "user_id", "user_name", "created_at", "updated_at"}
     )
 
     comment: Annotated[

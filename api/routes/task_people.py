@@ -13,8 +13,7 @@ from api.routes.calling import answer_of, caller_of
 from api.routes.task_bodies import AssignBody, CommentBody
 from hub.app import task_people, task_views
 from hub.app.deps import Deps
-from hub.core.task import Assignment, Comment
-from hub.store.tasks import Entry
+from hub.app.names import NamedAssignment, NamedComment, NamedEntry
 
 _COMMENTS: Final = Cursors("tasks/comments", tuple[datetime, int])
 _HISTORY: Final = Cursors("tasks/history", tuple[int])
@@ -23,10 +22,10 @@ _HISTORY: Final = Cursors("tasks/history", tuple[int])
 class Assignments(msgspec.Struct):
     """Everyone who is assigned, the longest first."""
 
-    items: list[Assignment]
+    items: list[NamedAssignment]
 
 
-@route("POST", "/tasks/{id}/comments", summary="Comment on a task", roles=PEOPLE, responses={201: Comment},
+@route("POST", "/tasks/{id}/comments", summary="Comment on a task", roles=PEOPLE, responses={201: NamedComment},
        errors=(403, 404), idempotent=True)  # fmt: skip
 async def add_comment(call: Call[Deps, CommentBody, None]) -> Answer:
     """Those who are on the task, and supervisors."""
@@ -37,7 +36,7 @@ async def add_comment(call: Call[Deps, CommentBody, None]) -> Answer:
 
 
 @route("GET", "/tasks/{id}/comments", summary="What was said on a task", roles=PEOPLE,
-       responses={200: Listing[Comment]}, errors=(404,))  # fmt: skip
+       responses={200: Listing[NamedComment]}, errors=(404,))  # fmt: skip
 async def list_comments(call: Call[Deps, None, PageQuery]) -> Answer:
     """Oldest first."""
     query = call.query
@@ -51,14 +50,14 @@ async def list_comments(call: Call[Deps, None, PageQuery]) -> Answer:
         with_total="total" in query.include,
     )
 
-    def render(page: task_views.Page[Comment]) -> Any:
+    def render(page: task_views.Page[NamedComment]) -> Any:
         return _COMMENTS.page(query, page.items, lambda one: (one.created_at, one.id), total=page.total)
 
     return answer_of(outcome, render=render)
 
 
 @route("PUT", "/tasks/{id}/comments/{cid}", summary="Change what one has said", roles=PEOPLE,
-       responses={200: Comment}, errors=(403, 404))  # fmt: skip
+       responses={200: NamedComment}, errors=(403, 404))  # fmt: skip
 async def change_comment(call: Call[Deps, CommentBody, None]) -> Answer:
     """Its author only."""
     body = call.body
@@ -76,7 +75,7 @@ async def delete_comment(call: Call[Deps, None, None]) -> Answer:
     return answer_of(outcome, status=204)
 
 
-@route("POST", "/tasks/{id}/assign", summary="Put someone on a task", roles=PEOPLE, responses={201: Assignment},
+@route("POST", "/tasks/{id}/assign", summary="Put someone on a task", roles=PEOPLE, responses={201: NamedAssignment},
        errors=(403, 404), idempotent=True)  # fmt: skip
 async def assign(call: Call[Deps, AssignBody, None]) -> Answer:
     """The first assignee of a task that nobody is assigned to becomes its `assigned_to`."""
@@ -103,26 +102,26 @@ async def unassign(call: Call[Deps, None, None]) -> Answer:
 
 
 @route("POST", "/tasks/{id}/assign/accept", summary="Accept what one is assigned to", roles=PEOPLE,
-       responses={200: Assignment}, errors=(403, 404), idempotent=True)  # fmt: skip
+       responses={200: NamedAssignment}, errors=(403, 404), idempotent=True)  # fmt: skip
 async def accept(call: Call[Deps, None, None]) -> Answer:
     return answer_of(await task_people.take_step(call.deps, caller_of(call), call.id(), "accept"))
 
 
 @route("POST", "/tasks/{id}/assign/decline", summary="Decline what one is assigned to", roles=PEOPLE,
-       responses={200: Assignment}, errors=(403, 404), idempotent=True)  # fmt: skip
+       responses={200: NamedAssignment}, errors=(403, 404), idempotent=True)  # fmt: skip
 async def decline(call: Call[Deps, None, None]) -> Answer:
     """Who assigned it is told, and decides."""
     return answer_of(await task_people.take_step(call.deps, caller_of(call), call.id(), "decline"))
 
 
 @route("POST", "/tasks/{id}/assign/complete", summary="One's part of a task is done", roles=PEOPLE,
-       responses={200: Assignment}, errors=(403, 404), idempotent=True)  # fmt: skip
+       responses={200: NamedAssignment}, errors=(403, 404), idempotent=True)  # fmt: skip
 async def complete_part(call: Call[Deps, None, None]) -> Answer:
     return answer_of(await task_people.take_step(call.deps, caller_of(call), call.id(), "complete"))
 
 
 @route("GET", "/tasks/{id}/history", summary="Who changed what of a task, and when", roles=PEOPLE,
-       responses={200: Listing[Entry]}, errors=(404,))  # fmt: skip
+       responses={200: Listing[NamedEntry]}, errors=(404,))  # fmt: skip
 async def list_history(call: Call[Deps, None, PageQuery]) -> Answer:
     """Newest first."""
     query = call.query
@@ -137,7 +136,7 @@ async def list_history(call: Call[Deps, None, PageQuery]) -> Answer:
         with_total="total" in query.include,
     )
 
-    def render(page: task_views.Page[Entry]) -> Any:
+    def render(page: task_views.Page[NamedEntry]) -> Any:
         return _HISTORY.page(query, page.items, lambda one: (one.id,), total=page.total)
 
     return answer_of(outcome, render=render)

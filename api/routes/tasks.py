@@ -26,11 +26,12 @@ from api.routes.task_bodies import (
 )
 from hub.app import task_views, tasks
 from hub.app.deps import Deps
-from hub.app.task_views import Figures, Page, TaskTree, TaskView
+from hub.app.names import NamedTask
+from hub.app.task_views import Figures, ListedTask, Page, TaskTree, TaskView
 from hub.app.tasks import Write
 from hub.app.unit import Outcome
-from hub.core.task import Status, Task, shown
-from hub.store.task_lists import Asked, Listed, is_key
+from hub.core.task import Status
+from hub.store.task_lists import Asked, is_key
 
 _LIST: Final = Cursors("tasks", tuple[str, int])
 _BY_LEAD: Final = Cursors("tasks/lead", tuple[str, int])
@@ -40,7 +41,7 @@ _OVERDUE: Final = Cursors("tasks/overdue", tuple[str, int])
 class Tasks(msgspec.Struct):
     """In the order of the request."""
 
-    items: list[Task]
+    items: list[NamedTask]
 
 
 class Tree(msgspec.Struct):
@@ -49,11 +50,11 @@ class Tree(msgspec.Struct):
     items: list[TaskTree]
 
 
-def _only(done: list[Task]) -> Task:
+def _only(done: list[NamedTask]) -> NamedTask:
     return done[0]
 
 
-def _tagged(answer: Answer, outcome: Outcome[Any], render: Callable[[Any], Task] | None = None) -> Answer:
+def _tagged(answer: Answer, outcome: Outcome[Any], render: Callable[[Any], NamedTask] | None = None) -> Answer:
     """With the version as its entity tag."""
     if outcome.result is None:
         return answer
@@ -61,7 +62,7 @@ def _tagged(answer: Answer, outcome: Outcome[Any], render: Callable[[Any], Task]
     return msgspec.structs.replace(answer, headers=(("etag", f'"{task.version}"'),))
 
 
-@route("POST", "/tasks", summary="Create a task", roles=EVERYONE, responses={201: Task}, errors=(409,),
+@route("POST", "/tasks", summary="Create a task", roles=EVERYONE, responses={201: NamedTask}, errors=(409,),
        idempotent=True)  # fmt: skip
 async def create_task(call: Call[Deps, NewTask, None]) -> Answer:
     """`assigned_to` is told; without it the task waits to be claimed, by its group where it has one."""
@@ -80,7 +81,7 @@ async def write_tasks(call: Call[Deps, BulkBody, None]) -> Answer:
     return answer_of(await tasks.write(call.deps, caller, writes), status=status, render=Tasks)
 
 
-@route("GET", "/tasks", summary="The tasks that the caller may see", roles=PEOPLE, responses={200: Listing[Task]})
+@route("GET", "/tasks", summary="The tasks that the caller may see", roles=PEOPLE, responses={200: Listing[NamedTask]})
 async def list_tasks(call: Call[Deps, None, TasksQuery]) -> Answer:
     """An agent: those they are on, and those that nobody is assigned to, of their groups. A supervisor: all."""
     query = call.query
@@ -99,13 +100,14 @@ async def list_tasks(call: Call[Deps, None, TasksQuery]) -> Answer:
     return await _list(call, _LIST, asked)
 
 
-@route("GET", "/tasks/lead/{lead_id}", summary="The tasks of a lead", roles=PEOPLE, responses={200: Listing[Task]})
+@route("GET", "/tasks/lead/{lead_id}", summary="The tasks of a lead", roles=PEOPLE, responses={200: Listing[NamedTask]})
 async def list_tasks_of_lead(call: Call[Deps, None, TaskPageQuery]) -> Answer:
     """Of what the role may see."""
     return await _list(call, _BY_LEAD, Asked(lead_id=call.id("lead_id")))
 
 
-@route("GET", "/tasks/overdue", summary="Open tasks past their due date", roles=PEOPLE, responses={200: Listing[Task]})
+@route("GET", "/tasks/overdue", summary="Open tasks past their due date", roles=PEOPLE,
+       responses={200: Listing[NamedTask]})  # fmt: skip
 async def list_overdue(call: Call[Deps, None, TaskPageQuery]) -> Answer:
     """Of what the role may see."""
     return await _list(call, _OVERDUE, Asked(past_due=True))
@@ -125,9 +127,9 @@ async def _list(call: Call[Deps, None, Any], cursors: Cursors[tuple[str, int]], 
         offset=query.offset or 0,
     )
 
-    def render(page: Page[Listed]) -> Any:
+    def render(page: Page[ListedTask]) -> Any:
         return cursors.page(
-            query, page.items, lambda one: (one.key, one.row.id), render=lambda one: shown(one.row), total=page.total
+            query, page.items, lambda one: (one.key, one.task.id), render=lambda one: one.task, total=page.total
         )
 
     outcome = await task_views.list_tasks(call.deps, caller_of(call), asked, with_total="total" in query.include)
@@ -153,7 +155,7 @@ async def read_subtasks(call: Call[Deps, None, None]) -> Answer:
     return answer_of(await task_views.read_subtasks(call.deps, caller_of(call), call.id()), render=Tree)
 
 
-@route("PUT", "/tasks/{id}", summary="Replace a task", roles=PEOPLE, responses={200: Task},
+@route("PUT", "/tasks/{id}", summary="Replace a task", roles=PEOPLE, responses={200: NamedTask},
        errors=(403, 404, 409, 412))  # fmt: skip
 async def replace_task(call: Call[Deps, TaskBody, None]) -> Answer:
     """What is left out takes its default; a `status` left out stays. `If-Match` is honoured."""
@@ -162,7 +164,7 @@ async def replace_task(call: Call[Deps, TaskBody, None]) -> Answer:
     return _tagged(answer_of(outcome, render=_only), outcome, _only)
 
 
-@route("PATCH", "/tasks/{id}", summary="Change a task by a merge patch", roles=PEOPLE, responses={200: Task},
+@route("PATCH", "/tasks/{id}", summary="Change a task by a merge patch", roles=PEOPLE, responses={200: NamedTask},
        errors=(403, 404, 409, 412))  # fmt: skip
 async def patch_task(call: Call[Deps, Patch[TaskBody], None]) -> Answer:
     """RFC 7396. Another `status` obeys the same table as start, complete, cancel and reopen."""
@@ -188,34 +190,34 @@ async def _move(call: Call[Deps, None, Any], wanted: Status, *, cascade: bool = 
     return _tagged(answer_of(outcome), outcome)
 
 
-@route("POST", "/tasks/{id}/start", summary="Begin to work on a task", roles=PEOPLE, responses={200: Task},
+@route("POST", "/tasks/{id}/start", summary="Begin to work on a task", roles=PEOPLE, responses={200: NamedTask},
        errors=(403, 404, 409, 412), idempotent=True)  # fmt: skip
 async def start_task(call: Call[Deps, None, None]) -> Answer:
     return await _move(call, "in_progress")
 
 
-@route("POST", "/tasks/{id}/complete", summary="Complete a task", roles=PEOPLE, responses={200: Task},
+@route("POST", "/tasks/{id}/complete", summary="Complete a task", roles=PEOPLE, responses={200: NamedTask},
        errors=(403, 404, 409, 412), idempotent=True)  # fmt: skip
 async def complete_task(call: Call[Deps, None, CascadeQuery]) -> Answer:
     """With `?cascade=true` open subtasks follow."""
     return await _move(call, "completed", cascade=call.query.cascade)
 
 
-@route("POST", "/tasks/{id}/cancel", summary="Cancel a task", roles=PEOPLE, responses={200: Task},
+@route("POST", "/tasks/{id}/cancel", summary="Cancel a task", roles=PEOPLE, responses={200: NamedTask},
        errors=(403, 404, 409, 412), idempotent=True)  # fmt: skip
 async def cancel_task(call: Call[Deps, None, CascadeQuery]) -> Answer:
     """With `?cascade=true` open subtasks follow."""
     return await _move(call, "cancelled", cascade=call.query.cascade)
 
 
-@route("POST", "/tasks/{id}/reopen", summary="Open a task again", roles=PEOPLE, responses={200: Task},
+@route("POST", "/tasks/{id}/reopen", summary="Open a task again", roles=PEOPLE, responses={200: NamedTask},
        errors=(403, 404, 409, 412), idempotent=True)  # fmt: skip
 async def reopen_task(call: Call[Deps, None, None]) -> Answer:
     return await _move(call, "pending")
 
 
 @route("POST", "/tasks/{id}/claim", summary="Take a task that nobody is assigned to", roles=PEOPLE,
-       responses={200: Task}, errors=(404, 409), idempotent=True)  # fmt: skip
+       responses={200: NamedTask}, errors=(404, 409), idempotent=True)  # fmt: skip
 async def claim_task(call: Call[Deps, None, None]) -> Answer:
     """One wins, however many claim at once; for the rest it is 409, with `winner`."""
     outcome = await tasks.claim(call.deps, caller_of(call), call.id())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from hub.app.caller import Caller
@@ -14,6 +15,7 @@ from hub.app.directory import members_of
 from hub.app.errors import Forbidden, Invalid
 from hub.app.group_commit import perform_joint
 from hub.app.joint import Joint, Locked, work_of
+from hub.app.names import Signed
 from hub.app.unit import Outcome, Unit, first_outcome, key_of, perform
 from hub.app.wording import Worded, word
 from hub.core.creation import Collapsing, plan_creation
@@ -32,7 +34,7 @@ class ToGroup(msgspec.Struct, frozen=True):
     draft: Draft | Worded
 
 
-class Created(Notification, kw_only=True):
+class Created(Signed, kw_only=True):
     """A notification just made, and what became of it."""
 
     outcome: Fate
@@ -41,9 +43,11 @@ class Created(Notification, kw_only=True):
 _SHOWN: Final = Notification.__struct_fields__
 
 
-def created(row: Row) -> Created:
+def created(row: Row, names: Mapping[int, str]) -> Created:
     # A row begins with what is shown of it.
-    return Created(outcome=row.state, **dict(zip(_SHOWN, msgspec.structs.astuple(row), strict=False)))
+    one = Created(outcome=row.state, **dict(zip(_SHOWN, msgspec.structs.astuple(row), strict=False)))
+    one.created_by_name = names.get(row.created_by or 0, UNSET)
+    return one
 
 
 async def create(deps: Deps, caller: Caller, drafts: Sequence[Draft | Worded | ToGroup]) -> Outcome[list[Created]]:
@@ -121,7 +125,7 @@ def _joint(drafts: Sequence[Draft]) -> Joint[list[Created]]:
             count=len(rows),
             ids=[row.id for row in rows],
         )
-        return [created(row) for row in rows]
+        return [created(row, locked.names) for row in rows]
 
     keys = {draft.collapse_key for draft in drafts if draft.collapse_key is not None}
     return Joint(user_ids=user_ids, decide=decide, is_judging=True, keys=keys, fresh=len(drafts))

@@ -22,7 +22,7 @@ import asyncpg
 from hub.app.caller import Answer, Caller
 from hub.app.deps import Deps
 from hub.app.errors import AppError
-from hub.app.joint import Joint, Locked, work_of
+from hub.app.joint import Joint, Locked, authors_of, work_of
 from hub.app.lanes import Job, take_group
 from hub.app.unit import (
     Outcome,
@@ -196,6 +196,7 @@ class _Group:
             deciding=_union(joint.user_ids for joint in joints if joint.is_judging),
             keys=list({key for joint in joints for key in joint.keys}),
             fresh=sum(joint.fresh for joint in joints),
+            authors=authors_of(((job.caller, job.joint) for job in jobs), found),
         )
         changes = Changes(facts.now, inboxes)
         self._decide(jobs, facts, changes, {row.id: row for row in found})

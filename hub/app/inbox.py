@@ -6,7 +6,6 @@ there on misses nothing, and sees nothing older than its page undone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,22 +14,17 @@ import msgspec
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden, NotFound
+from hub.app.names import Signed, with_names
 from hub.app.own import inbox_owner, is_known_to
 from hub.app.unit import Outcome, Position, Unit
 from hub.core.counts import Counts
 from hub.core.creation import subject_of
-from hub.core.notification import Channel, Draft, Notification, Row, shown
+from hub.core.notification import Channel, Draft, Row
 from hub.core.verdict import Finding, Verdict, explain, simulate_go_at
-from hub.store import deliveries, directory, inbox_lists, notifications, people, streams
+from hub.store import deliveries, inbox_lists, notifications, people, streams
 from hub.store.deliveries import Delivered
 from hub.store.inbox_lists import Asked
 from hub.store.pool import Tx
-
-
-class Signed(Notification, kw_only=True):
-    """A notification as REST reads it: with the name of who created it, where that is a person with a name."""
-
-    created_by_name: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Page(msgspec.Struct):
@@ -78,7 +72,7 @@ async def list_notifications(deps: Deps, caller: Caller, asked: Asked, *, with_t
             return Outcome(Page([], 0 if with_total else None), None, Position(standing.epoch, standing.head))
         rows = await inbox_lists.read_page(tx, caller.tenant_id, user_id, asked)
         total = await inbox_lists.count_all(tx, caller.tenant_id, user_id, asked) if with_total else None
-        items = await _signed(tx, caller.tenant_id, rows)
+        items = await with_names(tx, caller.tenant_id, Signed, rows)
     return Outcome(Page(items, total), None, Position(standing.epoch, standing.head))
 
 
@@ -89,7 +83,7 @@ async def list_unread(deps: Deps, caller: Caller, asked: Asked, *, with_total: b
         standing = await streams.read_standing(tx, caller.tenant_id, user_id)
         is_blank = standing.is_erasing
         rows = [] if is_blank else await inbox_lists.read_page(tx, caller.tenant_id, user_id, asked)
-        items = await _signed(tx, caller.tenant_id, rows)
+        items = await with_names(tx, caller.tenant_id, Signed, rows)
     total = standing.counts.unread if with_total else None
     return Outcome(Page(items, total), None, Position(standing.epoch, standing.head))
 
@@ -99,7 +93,7 @@ async def read_notification(deps: Deps, caller: Caller, notification_id: int) ->
     async with deps.database.snapshot(caller.tenant_id) as tx:
         position = await Unit(tx, caller).position()
         row = await _known_row(tx, caller, notification_id)
-        items = await _signed(tx, caller.tenant_id, [row])
+        items = await with_names(tx, caller.tenant_id, Signed, [row])
     return Outcome(items[0], None, position)
 
 
@@ -155,11 +149,3 @@ async def _known_row(tx: Tx, caller: Caller, notification_id: int) -> Row:
     if row is None or not is_known_to(caller, row):
         raise NotFound("There is no such notification.")
     return row
-
-
-async def _signed(tx: Tx, tenant_id: str, rows: Sequence[Row]) -> list[Signed]:
-    names = await directory.read_names(tx, tenant_id, (row.created_by for row in rows))
-    return [
-        Signed(**msgspec.structs.asdict(shown(row)), created_by_name=names.get(row.created_by or 0, msgspec.UNSET))
-        for row in rows
-    ]

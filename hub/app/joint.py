@@ -7,7 +7,7 @@ changes, in turn, so that what comes of them does not depend on who shared.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -63,6 +63,11 @@ class Locked:
             raise NotFound("There is no such notification.")
         return rows
 
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Of authors who have one."""
+        return self._facts.names
+
     def recipients(self, user_ids: Iterable[int]) -> dict[int, Recipient]:
         """What decides for each of the users whose preferences were asked for."""
         return self._facts.recipients(user_ids)
@@ -94,6 +99,12 @@ class Joint(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
         return self.fresh > 0
 
 
+def authors_of(wanted: Iterable[tuple[Caller, Joint[Any]]], rows: Iterable[Row]) -> set[int]:
+    """Who made what is to be answered: of new ones their callers, and whoever made the rows that were read."""
+    new = {caller.principal.user_id for caller, joint in wanted if joint.fresh}
+    return {one for one in new.union(row.created_by for row in rows) if one is not None}
+
+
 def work_of(joint: Joint[T]) -> Callable[[Unit], Awaitable[T]]:
     """The same write with a transaction of its own, for `perform`."""
 
@@ -101,7 +112,10 @@ def work_of(joint: Joint[T]) -> Callable[[Unit], Awaitable[T]]:
         await unit.lock(joint.user_ids)
         rows = await notifications.read_rows(unit.tx, unit.tenant_id, joint.user_ids, joint.own_ids)
         facts = await unit.read_facts(
-            deciding=joint.user_ids if joint.is_judging else (), keys=joint.keys, fresh=joint.fresh
+            deciding=joint.user_ids if joint.is_judging else (),
+            keys=joint.keys,
+            fresh=joint.fresh,
+            authors=authors_of([(unit.caller, joint)], rows),
         )
         locked = Locked(unit.caller, facts, unit.changes, {row.id: row for row in rows}, Collapsing(facts.unread))
         result = joint.decide(locked)

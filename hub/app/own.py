@@ -6,7 +6,7 @@ another device does at the same moment is seen before or after, never half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -17,12 +17,13 @@ from hub.app.deps import Deps
 from hub.app.errors import Conflict, Forbidden, Invalid, NotFound
 from hub.app.group_commit import perform_joint
 from hub.app.joint import Joint, Locked
+from hub.app.names import Signed, signed
 from hub.app.unit import Outcome, Unit, perform
 from hub.core import transitions
 from hub.core.changes import READ_ALL, SEEN, Changes
 from hub.core.counts import Counts
 from hub.core.creation import Collapsing
-from hub.core.notification import Notification, Row, shown
+from hub.core.notification import Row
 from hub.core.release import plan_deliveries, plan_waking
 from hub.core.transitions import ACTIONS, Action
 from hub.core.wall_clock import instant_fault
@@ -33,7 +34,7 @@ class Done(msgspec.Struct):
     """What an action on several came to: those that it found, as they are now; the deleted, and those that are
     not the caller's (another device may have been quicker), by id alone."""
 
-    items: list[Notification]
+    items: list[Signed]
     deleted: list[int]
     missing: list[int]
 
@@ -82,7 +83,7 @@ async def act(deps: Deps, caller: Caller, ids: Sequence[int], action: Action) ->
             locked.audit(
                 f"notification.{action}", "notification", touched[0] if len(touched) == 1 else None, ids=touched
             )
-        return _done(changes, rows, wanted)
+        return _done(changes, rows, wanted, locked.names)
 
     return await perform_joint(deps, caller, Joint(user_ids=[user_id], own_ids=wanted, decide=decide))
 
@@ -103,7 +104,7 @@ async def snooze(deps: Deps, caller: Caller, notification_id: int, until: dateti
     async def work(unit: Unit) -> Done:
         await unit.lock([user_id])
         row = await _own_row(unit, user_id, notification_id)
-        facts = await unit.read_facts(deciding=[user_id])
+        facts = await unit.read_facts(deciding=[user_id], authors=_author(row))
         changes = unit.changes
         if until <= changes.now:
             raise Invalid([("$.until", "Must be in the future.")])
@@ -116,7 +117,7 @@ async def snooze(deps: Deps, caller: Caller, notification_id: int, until: dateti
         plan_deliveries(changes, pending, {row.id: snoozed}, facts.recipients([user_id])[user_id].preferences)
         if changes.steps:
             unit.audit("notification.snooze", "notification", row.id, ids=[row.id])
-        return _done(changes, [row], [row.id])
+        return _done(changes, [row], [row.id], facts.names)
 
     return await perform(deps, caller, work)
 
@@ -133,7 +134,7 @@ async def unsnooze(deps: Deps, caller: Caller, notification_id: int) -> Outcome[
         await unit.lock([user_id])
         row = await _own_row(unit, user_id, notification_id)
         keys = [row.collapse_key] if row.collapse_key is not None else []
-        facts = await unit.read_facts(deciding=[user_id], keys=keys)
+        facts = await unit.read_facts(deciding=[user_id], keys=keys, authors=_author(row))
         if row.snoozed_until is not None:
             preferences = facts.recipients([user_id])[user_id].preferences
             plan_waking(unit.changes, row, preferences, Collapsing(facts.unread))
@@ -141,7 +142,7 @@ async def unsnooze(deps: Deps, caller: Caller, notification_id: int) -> Outcome[
             awake = unit.changes.updated.get(row.id, row)
             plan_deliveries(unit.changes, pending, {row.id: awake}, preferences)
             unit.audit("notification.unsnooze", "notification", row.id)
-        return _done(unit.changes, [row], [row.id])
+        return _done(unit.changes, [row], [row.id], facts.names)
 
     return await perform(deps, caller, work)
 
@@ -228,10 +229,14 @@ async def _own_row(unit: Unit, user_id: int, notification_id: int) -> Row:
     return rows[0]
 
 
-def _done(changes: Changes, rows: Sequence[Row], wanted: Sequence[int]) -> Done:
+def _author(row: Row) -> list[int]:
+    return [] if row.created_by is None else [row.created_by]
+
+
+def _done(changes: Changes, rows: Sequence[Row], wanted: Sequence[int], names: Mapping[int, str]) -> Done:
     found = {row.id for row in rows}
     return Done(
-        items=[shown(changes.updated.get(row.id, row)) for row in rows if row.id not in changes.deleted],
+        items=[signed(changes.updated.get(row.id, row), names) for row in rows if row.id not in changes.deleted],
         deleted=[row.id for row in rows if row.id in changes.deleted],
         missing=[notification_id for notification_id in wanted if notification_id not in found],
     )

@@ -9,29 +9,30 @@ from msgspec.structs import replace
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden, NotFound
+from hub.app.names import NamedAssignment, NamedComment, with_names
 from hub.app.task_desk import audit, settle, take_one
 from hub.app.unit import Outcome, Unit, perform
-from hub.core.task import Assignment, AssignmentRole, Comment
+from hub.core.task import AssignmentRole, Comment
 from hub.core.task_changes import Step
 from hub.store import tasks
 
 
 async def assign(
     deps: Deps, caller: Caller, task_id: int, user_id: int, role: AssignmentRole, percentage: int | None
-) -> Outcome[Assignment]:
+) -> Outcome[NamedAssignment]:
     """Put someone on a task, or change what they are on it. The first assignee of a free one takes it.
 
     Raises:
         NotFound, Forbidden
     """
 
-    async def work(unit: Unit) -> Assignment:
+    async def work(unit: Unit) -> NamedAssignment:
         viewer, changes, held = await take_one(unit, caller, task_id)
         viewer.require_work(held)
         assignment = changes.assign(held, user_id, role, percentage)
         await settle(unit, changes)
         audit(unit, "assign", [task_id], user_id=user_id, role=role)
-        return assignment
+        return (await with_names(unit.tx, unit.tenant_id, NamedAssignment, [assignment]))[0]
 
     return await perform(deps, caller, work)
 
@@ -57,7 +58,7 @@ async def unassign(deps: Deps, caller: Caller, task_id: int, user_id: int) -> Ou
     return await perform(deps, caller, work)
 
 
-async def take_step(deps: Deps, caller: Caller, task_id: int, step: Step) -> Outcome[Assignment]:
+async def take_step(deps: Deps, caller: Caller, task_id: int, step: Step) -> Outcome[NamedAssignment]:
     """The caller accepts, declines, or has done their part; who assigned them is told. Idempotent.
 
     Raises:
@@ -65,7 +66,7 @@ async def take_step(deps: Deps, caller: Caller, task_id: int, step: Step) -> Out
         Forbidden: the caller is not assigned to it.
     """
 
-    async def work(unit: Unit) -> Assignment:
+    async def work(unit: Unit) -> NamedAssignment:
         viewer, changes, held = await take_one(unit, caller, task_id)
         if viewer.user_id is None or viewer.user_id not in held.assignments:
             raise Forbidden("Only who is assigned to the task does this.")
@@ -73,21 +74,21 @@ async def take_step(deps: Deps, caller: Caller, task_id: int, step: Step) -> Out
         if changes.tellings:
             await settle(unit, changes)
             audit(unit, f"assign.{step}", [task_id])
-        return assignment
+        return (await with_names(unit.tx, unit.tenant_id, NamedAssignment, [assignment]))[0]
 
     return await perform(deps, caller, work)
 
 
 async def add_comment(
     deps: Deps, caller: Caller, task_id: int, text: str, attachment_urls: Sequence[str]
-) -> Outcome[Comment]:
+) -> Outcome[NamedComment]:
     """Say something on a task that one is on (an overseer: on any).
 
     Raises:
         NotFound, Forbidden
     """
 
-    async def work(unit: Unit) -> Comment:
+    async def work(unit: Unit) -> NamedComment:
         viewer, changes, held = await take_one(unit, caller, task_id)
         if not viewer.is_overseer and viewer.user_id not in held.people:
             raise Forbidden("Only those on the task comment on it.")
@@ -98,21 +99,21 @@ async def add_comment(
         changes.comment(held, comment, "create")
         await settle(unit, changes)
         audit(unit, "comment.create", [task_id], comment_id=comment.id)
-        return comment
+        return (await with_names(unit.tx, unit.tenant_id, NamedComment, [comment]))[0]
 
     return await perform(deps, caller, work)
 
 
 async def change_comment(
     deps: Deps, caller: Caller, task_id: int, comment_id: int, text: str, attachment_urls: Sequence[str]
-) -> Outcome[Comment]:
+) -> Outcome[NamedComment]:
     """Say it otherwise: its author only.
 
     Raises:
         NotFound, Forbidden
     """
 
-    async def work(unit: Unit) -> Comment:
+    async def work(unit: Unit) -> NamedComment:
         viewer, changes, held = await take_one(unit, caller, task_id)
         before = await _comment(unit, task_id, comment_id)
         if before.user_id is None or before.user_id != viewer.user_id:
@@ -122,7 +123,7 @@ async def change_comment(
         await settle(unit, changes)
         await tasks.update_comment(unit.tx, unit.tenant_id, after)
         audit(unit, "comment.update", [task_id], comment_id=comment_id)
-        return after
+        return (await with_names(unit.tx, unit.tenant_id, NamedComment, [after]))[0]
 
     return await perform(deps, caller, work)
 

@@ -15,28 +15,34 @@ from msgspec.structs import replace
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Conflict, Forbidden, Invalid
+from hub.app.names import NamedAssignment, NamedComment, NamedEntry, NamedTask, with_names
 from hub.app.task_desk import OVERSEERS, TREE_MAX, Viewer, seen_by, viewer_of
 from hub.app.unit import Outcome, Position
-from hub.core.task import Assignment, Comment, Task, shown
 from hub.store import streams, task_lists, tasks
 from hub.store.pool import Tx
 from hub.store.task_lists import Asked
-from hub.store.tasks import Entry
 
 T = TypeVar("T")
 
 
-class TaskView(Task, kw_only=True):
+class TaskView(NamedTask, kw_only=True):
     """One task, with its direct subtasks and its comments counted."""
 
     subtasks_count: int
     comments_count: int
 
 
-class TaskTree(Task, kw_only=True):
+class TaskTree(NamedTask, kw_only=True):
     """A task with all that is below it."""
 
     subtasks: list[TaskTree]
+
+
+class ListedTask(msgspec.Struct):
+    """A task of a page, with its place in the order."""
+
+    task: NamedTask
+    key: str
 
 
 class Page(msgspec.Struct, Generic[T]):
@@ -72,8 +78,9 @@ async def _look(
 async def _see(tx: Tx, viewer: Viewer, task_id: int) -> TaskView:
     tenant_id = viewer.caller.tenant_id
     seen = seen_by(viewer, await tasks.read_visible(tx, tenant_id, task_id, viewer.user_id))
+    (task,) = await with_names(tx, tenant_id, NamedTask, [seen.task])
     return TaskView(
-        **msgspec.structs.asdict(shown(seen.task)),
+        **msgspec.structs.asdict(task),
         subtasks_count=seen.subtasks_count,
         comments_count=seen.comments_count,
     )
@@ -103,8 +110,8 @@ async def read_subtasks(deps: Deps, caller: Caller, task_id: int) -> Outcome[lis
             raise Conflict(f"The task has more than {TREE_MAX} subtasks: ask for those of a part.")
         below: dict[int, TaskTree] = {}
         first: list[TaskTree] = []
-        for row in rows:
-            node = below[row.id] = TaskTree(**msgspec.structs.asdict(shown(row)), subtasks=[])
+        for row in await with_names(tx, caller.tenant_id, NamedTask, rows):
+            node = below[row.id] = TaskTree(**msgspec.structs.asdict(row), subtasks=[])
             parent = None if row.parent_task_id is None else below.get(row.parent_task_id)
             (first if parent is None else parent.subtasks).append(node)
         return first
@@ -112,7 +119,7 @@ async def read_subtasks(deps: Deps, caller: Caller, task_id: int) -> Outcome[lis
     return await _look(deps, caller, read)
 
 
-async def list_tasks(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page[task_lists.Listed]]:
+async def list_tasks(deps: Deps, caller: Caller, asked: Asked, *, with_total: bool) -> Outcome[Page[ListedTask]]:
     """One page of what the caller may see. Raises `Forbidden` where an agent asks for somebody else's."""
     principal = caller.principal
     if principal.role not in OVERSEERS:
@@ -124,10 +131,12 @@ async def list_tasks(deps: Deps, caller: Caller, asked: Asked, *, with_total: bo
         if at is not None and at.tzinfo is None:
             raise Invalid([(f"query.{name}", "Must have an offset.")])
 
-    async def read(tx: Tx, viewer: Viewer) -> Page[task_lists.Listed]:
+    async def read(tx: Tx, viewer: Viewer) -> Page[ListedTask]:
         tenant_id = viewer.caller.tenant_id
         rows = await task_lists.read_page(tx, tenant_id, asked)
-        return Page(rows, await task_lists.count_all(tx, tenant_id, asked) if with_total else None)
+        total = await task_lists.count_all(tx, tenant_id, asked) if with_total else None
+        named = await with_names(tx, tenant_id, NamedTask, [one.row for one in rows])
+        return Page([ListedTask(task, one.key) for task, one in zip(named, rows, strict=True)], total)
 
     return await _look(deps, caller, read, is_list=True)
 
@@ -164,35 +173,38 @@ async def list_comments(
     offset: int,
     *,
     with_total: bool,
-) -> Outcome[Page[Comment]]:
+) -> Outcome[Page[NamedComment]]:
     """One page, oldest first. Raises `NotFound`, `Forbidden`."""
 
-    async def read(tx: Tx, viewer: Viewer) -> Page[Comment]:
+    async def read(tx: Tx, viewer: Viewer) -> Page[NamedComment]:
         await _see(tx, viewer, task_id)
-        items = await tasks.read_comments(tx, caller.tenant_id, task_id, after, limit, offset)
+        comments = await tasks.read_comments(tx, caller.tenant_id, task_id, after, limit, offset)
+        items = await with_names(tx, caller.tenant_id, NamedComment, comments)
         return Page(items, await tasks.count_comments(tx, caller.tenant_id, task_id) if with_total else None)
 
     return await _look(deps, caller, read)
 
 
-async def list_assignments(deps: Deps, caller: Caller, task_id: int) -> Outcome[list[Assignment]]:
+async def list_assignments(deps: Deps, caller: Caller, task_id: int) -> Outcome[list[NamedAssignment]]:
     """Everyone who is assigned to it. Raises `NotFound`, `Forbidden`."""
 
-    async def read(tx: Tx, viewer: Viewer) -> list[Assignment]:
+    async def read(tx: Tx, viewer: Viewer) -> list[NamedAssignment]:
         await _see(tx, viewer, task_id)
-        return await tasks.read_assignments(tx, caller.tenant_id, task_id)
+        assignments = await tasks.read_assignments(tx, caller.tenant_id, task_id)
+        return await with_names(tx, caller.tenant_id, NamedAssignment, assignments)
 
     return await _look(deps, caller, read)
 
 
 async def list_history(
     deps: Deps, caller: Caller, task_id: int, before: int | None, limit: int, offset: int, *, with_total: bool
-) -> Outcome[Page[Entry]]:
+) -> Outcome[Page[NamedEntry]]:
     """One page, newest first. Raises `NotFound`, `Forbidden`."""
 
-    async def read(tx: Tx, viewer: Viewer) -> Page[Entry]:
+    async def read(tx: Tx, viewer: Viewer) -> Page[NamedEntry]:
         await _see(tx, viewer, task_id)
-        items = await tasks.read_history(tx, caller.tenant_id, task_id, before, limit, offset)
+        entries = await tasks.read_history(tx, caller.tenant_id, task_id, before, limit, offset)
+        items = await with_names(tx, caller.tenant_id, NamedEntry, entries)
         return Page(items, await tasks.count_history(tx, caller.tenant_id, task_id) if with_total else None)
 
     return await _look(deps, caller, read)

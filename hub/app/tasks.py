@@ -10,6 +10,7 @@ import msgspec
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Conflict, Forbidden, Invalid, NotFound
+from hub.app.names import NamedTask, with_names
 from hub.app.task_desk import (
     TREE_MAX,
     Viewer,
@@ -27,12 +28,10 @@ from hub.core.task import (
     OPEN,
     IllegalMove,
     Status,
-    Task,
     TaskFields,
     fields_of,
     made,
     makes_loop,
-    shown,
     written,
 )
 from hub.core.task_changes import TaskChanges
@@ -60,7 +59,7 @@ class Write(msgspec.Struct, frozen=True):
 _NOTHING: Final = TaskFields(title="-")
 
 
-async def write(deps: Deps, caller: Caller, writes: Sequence[Write]) -> Outcome[list[Task]]:
+async def write(deps: Deps, caller: Caller, writes: Sequence[Write]) -> Outcome[list[NamedTask]]:
     """Make and change tasks, in the order given, in one transaction; the tasks as they are then.
 
     Raises:
@@ -74,7 +73,7 @@ async def write(deps: Deps, caller: Caller, writes: Sequence[Write]) -> Outcome[
     if is_service and any(one.task_id is not None for one in writes):
         raise Forbidden("A service makes tasks; it does not change them.")
 
-    async def work(unit: Unit) -> list[Task]:
+    async def work(unit: Unit) -> list[NamedTask]:
         viewer = Viewer(caller, frozenset()) if is_service else await viewer_of(unit.tx, caller)
         wanted = {one.task_id for one in writes if one.task_id is not None}
         parents, is_moving = await _parents_of(unit, writes, wanted)
@@ -90,7 +89,7 @@ async def write(deps: Deps, caller: Caller, writes: Sequence[Write]) -> Outcome[
         await settle(unit, changes)
         audit(unit, "create", changes.inserted)
         audit(unit, "update", changes.updated, fields=_names(changes))
-        return [shown(held.row) for held in done]
+        return await with_names(unit.tx, unit.tenant_id, NamedTask, [held.row for held in done])
 
     return await perform(deps, caller, work)
 
@@ -168,7 +167,7 @@ async def change_status(
     *,
     cascade: bool = False,
     versions: tuple[int, ...] | None = None,
-) -> Outcome[Task]:
+) -> Outcome[NamedTask]:
     """Start, complete, cancel or reopen one. With `cascade`, what is open below it is closed with it.
 
     Raises:
@@ -176,7 +175,7 @@ async def change_status(
         Conflict: an illegal move, naming the state; or open subtasks.
     """
 
-    async def work(unit: Unit) -> Task:
+    async def work(unit: Unit) -> NamedTask:
         viewer = await viewer_of(unit.tx, caller)
         closes = wanted not in OPEN
         below: list[int] = []
@@ -197,12 +196,16 @@ async def change_status(
         changes.put(held, after, wanted)
         await settle(unit, changes)
         audit(unit, "status", changes.updated, status=wanted)
-        return shown(held.row)
+        return await _named(unit, held)
 
     return await perform(deps, caller, work)
 
 
-async def claim(deps: Deps, caller: Caller, task_id: int) -> Outcome[Task]:
+async def _named(unit: Unit, held: Held) -> NamedTask:
+    return (await with_names(unit.tx, unit.tenant_id, NamedTask, [held.row]))[0]
+
+
+async def claim(deps: Deps, caller: Caller, task_id: int) -> Outcome[NamedTask]:
     """Take a task that nobody is assigned to. One wins, however many claim; for the winner it is idempotent.
 
     Raises:
@@ -210,7 +213,7 @@ async def claim(deps: Deps, caller: Caller, task_id: int) -> Outcome[Task]:
         Conflict: somebody else has it (`winner`), or it is closed.
     """
 
-    async def work(unit: Unit) -> Task:
+    async def work(unit: Unit) -> NamedTask:
         viewer = await viewer_of(unit.tx, caller)
         changes, found, _ = await take(unit, [task_id])
         held = found.get(task_id)
@@ -219,7 +222,7 @@ async def claim(deps: Deps, caller: Caller, task_id: int) -> Outcome[Task]:
         if held is None or user_id is None or not (viewer.knows(held) or viewer.is_in_group(held.row)):
             raise NotFound("There is no such task.")
         if held.row.assigned_to == user_id:
-            return shown(held.row)
+            return await _named(unit, held)
         if held.row.assigned_to is not None:
             raise Conflict("Somebody else has claimed the task.", winner=held.row.assigned_to)
         if held.row.status not in OPEN:
@@ -227,7 +230,7 @@ async def claim(deps: Deps, caller: Caller, task_id: int) -> Outcome[Task]:
         changes.put(held, msgspec.structs.replace(held.row, assigned_to=user_id), "claim")
         await settle(unit, changes)
         audit(unit, "claim", [task_id])
-        return shown(held.row)
+        return await _named(unit, held)
 
     return await perform(deps, caller, work)
 

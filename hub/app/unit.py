@@ -97,7 +97,14 @@ class Unit:
         """Lock these users' streams, once a transaction and before anything that decides is read (law 2)."""
         self._inboxes = await streams.lock_streams(self.tx, self.tenant_id, sorted(set(user_ids)))
 
-    async def read_facts(self, *, deciding: Collection[int] = (), keys: Collection[str] = (), fresh: int = 0) -> Facts:
+    async def read_facts(
+        self,
+        *,
+        deciding: Collection[int] = (),
+        keys: Collection[str] = (),
+        fresh: int = 0,
+        authors: Collection[int] = (),
+    ) -> Facts:
         """Read what decides, in one statement, once the streams are locked; see `streams.read_facts`."""
         facts = await streams.read_facts(
             self.tx,
@@ -106,6 +113,7 @@ class Unit:
             deciding=deciding,
             keys=keys,
             fresh=fresh,
+            authors=authors,
         )
         self.facts = facts
         self._changes = Changes(facts.now, self._inboxes)

@@ -27,7 +27,7 @@ class Facts(msgspec.Struct, kw_only=True):
     """What decides, as of one snapshot taken under the locks.
 
     `heads` are those of the callers who have a stream. `unread` are those that a newer one of the keys asked
-    about would replace; `ids` ascend.
+    about would replace; `names` those of the authors asked about; `ids` ascend.
     """
 
     now: datetime
@@ -37,6 +37,7 @@ class Facts(msgspec.Struct, kw_only=True):
     preferences: list[dict[str, Any]]
     reachable: list[tuple[int, Channel]]
     unread: list[Row]
+    names: dict[int, str]
     ids: list[int]
 
     def recipients(self, user_ids: Iterable[int]) -> dict[int, Recipient]:
@@ -94,13 +95,16 @@ async def read_facts(
     deciding: Collection[int] = (),
     keys: Collection[str] = (),
     fresh: int = 0,
+    authors: Collection[int] = (),
 ) -> Facts:
     """What decides. After the lock, so that the snapshot is no older than the locks.
 
     For `callers` the heads; for `deciding` users preferences and addresses, and what newer ones of the collapse
-    `keys` would replace. `fresh` ids are taken for notifications to come.
+    `keys` would replace. `fresh` ids are taken for notifications to come. For `authors` the names.
     """
-    text = await tx.fetchval(_SQL["read_facts"], tenant_id, list(callers), list(deciding), list(keys), fresh)
+    text = await tx.fetchval(
+        _SQL["read_facts"], tenant_id, list(callers), list(deciding), list(keys), fresh, list(authors)
+    )
     facts = _decode(text)
     facts.ids.sort()
     return facts

@@ -77,7 +77,7 @@ def test_forms_are_told_that_a_rule_checks() -> None:
     def of(name: str, member: str) -> dict[str, Any]:
         return next(one for one in types[name]["properties"][member]["anyOf"] if one != {"type": "null"})
 
-    assert of("Task", "due_date")["format"] == "date-time"
+    assert of("NamedTask", "due_date")["format"] == "date-time"
     assert of("TaskBody", "due_date")["format"] == "date-time"
     assert re.fullmatch(of("ContactsBody", "phone")["pattern"], "+4915112345678")
     assert not re.fullmatch(of("ContactsBody", "phone")["pattern"], "0151\n")

@@ -47,7 +47,7 @@ async def mine(world: World, caller: Caller, **asked: Any) -> list[Task]:
     outcome = await task_views.list_tasks(world.deps, caller, Asked(limit=200, **asked), with_total=True)
     assert outcome.result is not None
     assert outcome.result.total == len(outcome.result.items)
-    return [one.row for one in outcome.result.items]
+    return [one.task for one in outcome.result.items]
 
 
 async def notified(world: World, user_id: int) -> list[tuple[str, str, str]]:

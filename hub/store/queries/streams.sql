@@ -14,7 +14,7 @@ FROM hub_lock_streams($1, $2::bigint[], $3::bigint[]);
 -- name: read_facts
 -- What decides, in one statement after the lock: the clock and the epoch; for those who are told something ($3)
 -- preferences and addresses; what newer ones of the keys ($4) would replace; fresh ids ($5); the heads of the
--- callers ($2), for `Hub-Position`.
+-- callers ($2), for `Hub-Position`; the names of authors ($6), for the answers.
 SELECT json_build_object(
     'now', clock_timestamp(),
     'epoch', hub_epoch(),
@@ -38,6 +38,9 @@ SELECT json_build_object(
         SELECT coalesce(json_agg(to_json(n)), '[]') FROM notifications n
         WHERE n.tenant_id = $1 AND n.user_id = ANY($3::bigint[]) AND n.collapse_key = ANY($4::text[])
           AND n.collapse_key IS NOT NULL AND NOT n.is_read AND n.state IN ('live', 'held')),
+    'names', (
+        SELECT coalesce(json_object_agg(p.user_id, p.display_name), '{}') FROM people p
+        WHERE p.tenant_id = $1 AND p.user_id = ANY($6::bigint[]) AND p.display_name IS NOT NULL),
     'ids', (SELECT coalesce(json_agg(nextval('public.notifications_id_seq')), '[]') FROM generate_series(1, $5::int))
 )::text;
 
