@@ -77,7 +77,7 @@ async def test_an_erased_persons_devices_forget_and_presence_tells_who_is_there(
             async with device.on(one):
                 await one.notify(admin, 7)
                 await device.hear(1)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while True:
                         seen = (await admin.get(f"{two.url}/api/v1/presence")).json()
                         if seen["nodes"] == 2:
