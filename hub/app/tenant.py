@@ -12,6 +12,7 @@ from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.directory import require
 from hub.app.errors import Invalid
+from hub.app.task_time import replan_reminders
 from hub.app.unit import Outcome, Unit, perform
 from hub.core.tenant import TenantLimits, TenantSettings, check_settings
 from hub.store import tenants
@@ -46,8 +47,9 @@ async def change_settings(
 ) -> Outcome[TenantSettings]:
     """Keep what `change` makes of the settings, under a lock, so that two changes of different fields both last.
 
-    All that waits for quiet hours is due to be judged anew before this answers: a bounded set of people at a time,
-    and again when it is asked again, so that what dies in between is finished.
+    All that waits for quiet hours is due to be judged anew, and reminders are planned anew, before this answers: a
+    bounded set of people or tasks at a time, and again when it is asked again, so that what dies in between is
+    finished.
 
     Raises:
         Forbidden: for an admin only.
@@ -68,6 +70,7 @@ async def change_settings(
     outcome = await perform(deps, caller, work)
     # Even where nothing changed: the one before may have died here.
     await _judge_anew(deps, caller)
+    await replan_reminders(deps, caller)
     return outcome
 
 

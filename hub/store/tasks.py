@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -94,6 +94,17 @@ async def lock_tasks(tx: Tx, tenant_id: str, ids: Collection[int]) -> None:
     """Lock these, ascending. A statement of its own: what is read comes after it."""
     if ids:
         await tx.execute(_SQL["lock_tasks"], tenant_id, sorted(set(ids)))
+
+
+async def lock_reminded(tx: Tx, tenant_id: str, after: int, count_max: int) -> list[int]:
+    """Lock a part of those that are reminded of before their due date, ascending after an id."""
+    return [row["id"] for row in await tx.fetch(_SQL["lock_reminded"], tenant_id, after, count_max)]
+
+
+async def replan(tx: Tx, tenant_id: str, wakes: Mapping[int, datetime | None]) -> None:
+    """Wake these, which are locked, at other instants."""
+    if wakes:
+        await tx.execute(_SQL["replan_tasks"], tenant_id, list(wakes), list(wakes.values()))
 
 
 async def claim_due(tx: Tx, tenant_id: str, ids: Collection[int]) -> list[int]:

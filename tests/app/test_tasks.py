@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from hub.app import task_people, task_time, task_views, tasks
+from hub.app import task_people, task_time, task_views, tasks, tenant
 from hub.app.caller import Caller
 from hub.app.errors import AppError, Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 from hub.app.tasks import Write
@@ -344,6 +345,57 @@ async def test_reminders_come_before_and_at_the_due_date_and_it_becomes_overdue_
     assert started.status == "in_progress"
     await wake(world)
     assert (await world.kinds(user)).count("task.overdue") == 1
+
+
+@pytest.mark.parametrize(
+    ("passed", "minutes", "reminded"),
+    [
+        # Not reminded yet: later, sooner, and at once where that has passed. The due date itself reminds again.
+        (0, 5, [0, 1, 2]),
+        (0, 40, [0, 1, 2]),
+        (0, 90, [1, 1, 2]),
+        # Reminded already, a quarter of an hour before: not again.
+        (50, 5, [1, 1, 2]),
+        (50, 90, [1, 1, 2]),
+    ],
+)
+async def test_reminders_are_planned_anew_where_the_tenant_reminds_otherwise(
+    world: World, user: int, passed: int, minutes: int, reminded: list[int]
+):
+    boss, admin = world.caller(user, "supervisor"), world.caller(user, "admin")
+    await set_minutes(world, admin, 15)
+    task = await make(world, boss, assigned_to=user + 1, due_date=later(3600))
+    if passed:
+        await pass_time(world, task.id, passed)
+        await wake(world)
+    # The same once more changes nothing: what died in between is finished so.
+    for _ in range(2):
+        await set_minutes(world, admin, minutes)
+    found: list[int] = []
+    # At once; five minutes before the due date at the latest; at it.
+    for ahead in (0, 57 - passed, 5):
+        await pass_time(world, task.id, ahead)
+        await wake(world)
+        found.append([one[0] for one in await notified(world, user + 1)].count("deadline_reminder"))
+    assert found == reminded
+    await set_minutes(world, admin, 15)
+
+
+async def test_reminders_are_planned_anew_in_parts(world: World, user: int, monkeypatch: pytest.MonkeyPatch):
+    boss, admin = world.caller(user, "supervisor"), world.caller(user, "admin")
+    await set_minutes(world, admin, 15)
+    made = [await make(world, boss, due_date=later(7200)) for _ in range(5)]
+    monkeypatch.setattr(task_time, "REPLANNED_MAX", 2)
+    await set_minutes(world, admin, 30)
+    rows = await world.sql(
+        "SELECT due_date - wake_at AS ahead FROM tasks WHERE id = ANY($1::bigint[])", [one.id for one in made]
+    )
+    assert [row["ahead"] for row in rows] == [timedelta(minutes=30)] * 5
+    await set_minutes(world, admin, 15)
+
+
+async def set_minutes(world: World, admin: Caller, minutes: int) -> None:
+    await tenant.change_settings(world.deps, admin, lambda now: replace(now, reminder_minutes=minutes))
 
 
 async def test_a_due_date_moved_ahead_takes_overdue_back_and_plans_anew(world: World, user: int):

@@ -18,6 +18,16 @@ SELECT t.id FROM tasks t
 WHERE t.tenant_id = $1 AND t.id = ANY($2::bigint[]) AND t.wake_at <= clock_timestamp()
 ORDER BY t.id FOR NO KEY UPDATE SKIP LOCKED;
 
+-- name: lock_reminded
+-- A bounded part of the tasks that are reminded of before their due date, ascending after $2.
+SELECT t.id FROM tasks t
+WHERE t.tenant_id = $1 AND t.id > $2 AND t.wake_at < t.due_date
+ORDER BY t.id LIMIT $3 FOR NO KEY UPDATE;
+
+-- name: replan_tasks
+UPDATE tasks t SET wake_at = p.wake_at FROM unnest($2::bigint[], $3::timestamptz[]) AS p (id, wake_at)
+WHERE t.tenant_id = $1 AND t.id = p.id;
+
 -- name: read_held
 -- After the lock. Tasks, their assignments, the tenant's reminder_minutes, the clock, and ids for $3 new tasks.
 SELECT json_build_object(
