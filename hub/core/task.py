@@ -232,13 +232,15 @@ def next_wake(row: TaskRow, now: datetime, reminder_minutes: int) -> datetime | 
 def replanned(row: TaskRow, now: datetime, reminder_minutes: int) -> datetime | None:
     """Its `wake_at` where the tenant reminds so long before due dates from now on.
 
-    Only a reminder before the due date that is still to come moves; at once where its new time has passed. What has
-    been reminded of is not again, and a `scheduled_at` that comes first is planned on from then.
+    Only a reminder before the due date that is still to come moves; in the past: at once. What has been reminded of
+    is not again, and a `scheduled_at` that comes first is planned on from then.
     """
     if row.wake_at is None or row.due_date is None or row.wake_at >= row.due_date or row.wake_at == row.scheduled_at:
         return row.wake_at
-    before = max(row.due_date - timedelta(minutes=reminder_minutes), now)
-    return min(at for at in (before, row.scheduled_at) if at is not None and at >= now)
+    before = row.due_date - timedelta(minutes=reminder_minutes)
+    if row.scheduled_at is not None and row.scheduled_at > now:
+        return min(before, row.scheduled_at)
+    return before
 
 
 def is_late(row: TaskRow, now: datetime) -> bool:

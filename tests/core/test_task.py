@@ -18,6 +18,7 @@ from hub.core.task import (
     moved,
     next_wake,
     overdue,
+    replanned,
     written,
 )
 
@@ -95,6 +96,25 @@ def test_a_due_date_taken_away_takes_overdue_back():
 )
 def test_time_comes_back_to_it_at(fields: dict[str, Any], wake: datetime | None):
     assert next_wake(task(**fields), NOW, 15) == wake
+
+
+@pytest.mark.parametrize(
+    ("fields", "wake"),
+    [
+        ({"due_date": at(60), "wake_at": at(45)}, at(30)),
+        ({"due_date": at(20), "wake_at": at(5)}, at(-10)),
+        # Reminded of before, or never to be: the due date is next.
+        ({"due_date": at(10), "wake_at": at(10)}, at(10)),
+        ({"due_date": at(60), "scheduled_at": at(10), "wake_at": at(10)}, at(10)),
+        ({"due_date": at(60), "scheduled_at": at(50), "wake_at": at(45)}, at(30)),
+        ({"due_date": at(90), "scheduled_at": at(50), "wake_at": at(75)}, at(50)),
+        ({"due_date": at(60), "scheduled_at": at(-5), "wake_at": at(45)}, at(30)),
+        ({"scheduled_at": at(5), "wake_at": at(5)}, at(5)),
+        ({"due_date": at(60)}, None),
+    ],
+)
+def test_reminding_half_an_hour_ahead_from_now_on_wakes_it_at(fields: dict[str, Any], wake: datetime | None):
+    assert replanned(task(**fields), NOW, 30) == wake
 
 
 def test_a_task_started_after_it_was_overdue_does_not_become_so_again():
