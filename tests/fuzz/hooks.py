@@ -16,6 +16,7 @@ import schemathesis
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
 from schemathesis.core.failures import Failure
+from schemathesis.generation.meta import TestPhase
 
 from hub.core.wall_clock import zone_names
 
@@ -70,7 +71,8 @@ schemathesis.openapi.format("date-time", _instants())
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Erase and revoke others; and say nothing twice: what a key has made may be gone when its answer is repeated."""
     key = (case.headers or {}).get("Idempotency-Key")
-    if isinstance(key, str) and _KEY.fullmatch(key):
+    is_stateful = case.meta is not None and case.meta.phase.name == TestPhase.STATEFUL
+    if is_stateful and isinstance(key, str) and _KEY.fullmatch(key):
         case.headers["Idempotency-Key"] = f"{key}-{next(_calls)}"
     parameters = case.path_parameters
     harms = case.operation.path.endswith("/revoke") or case.operation.method.upper() == "DELETE"
