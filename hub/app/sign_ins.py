@@ -16,6 +16,7 @@ from hub.app.deps import Deps
 from hub.auth.refusal import Bearer, InvalidToken
 from hub.core.log import LogUnavailable
 from hub.store import audit
+from hub.store.writing import write_trail
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class RefusedSignIns:
         )
         try:
             async with self._deps.database.transaction(bearer.tenant_id) as tx:
-                await audit.insert_audit(tx, bearer.tenant_id, [entry])
+                await write_trail(tx, bearer.tenant_id, [entry])
         except LogUnavailable as error:
             _log.warning("a refused sign-in is not in the trail: %s", error)
         else:

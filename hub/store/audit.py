@@ -1,16 +1,10 @@
-"""The trail: append only, ids and names of fields, never content."""
+"""The trail: append only, ids and names of fields, never content. Written by `hub.store.writing`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-
-from hub.store.pool import Tx
-from hub.store.sql import queries
-
-_SQL: Final = queries("people")
 
 NO_ROLE: Final = "unknown"
 """The role of who was not let in."""
@@ -28,9 +22,3 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True):
     changes: dict[str, Any]
     request_id: str | None = None
     address: str | None = None
-
-
-async def insert_audit(tx: Tx, tenant_id: str, entries: Sequence[Entry]) -> None:
-    """Add to the trail, in the transaction of what it tells of."""
-    if entries:
-        await tx.execute(_SQL["insert_audit"], tenant_id, msgspec.json.encode(entries).decode())

@@ -37,14 +37,6 @@ ON CONFLICT (tenant_id, user_id) DO UPDATE SET
     sms_batch_frequency = excluded.sms_batch_frequency,
     updated_at = excluded.updated_at;
 
--- name: insert_audit
-INSERT INTO audit_log (
-    tenant_id, actor_id, actor_key_id, actor_role, action, entity_type, entity_id, changes, request_id, address)
-SELECT $1, a.actor_id, a.actor_key_id, a.actor_role, a.action, a.entity_type, a.entity_id, a.changes, a.request_id, a.address
-FROM jsonb_to_recordset($2::text::jsonb) AS a (
-    actor_id bigint, actor_key_id bigint, actor_role text, action text, entity_type text, entity_id text,
-    changes jsonb, request_id text, address text);
-
 -- name: insert_api_key
 INSERT INTO api_keys (tenant_id, name, secret_hash, created_by) VALUES ($1, $2, $3, $4)
 RETURNING id, name, created_by, created_at, last_used_at, revoked_at;
