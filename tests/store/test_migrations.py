@@ -195,3 +195,20 @@ async def _execute(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def test_what_writes_check_against_is_not_looked_at_before_it_has_grown(databases: Databases):
+    # A plan made for one page reads all of a table, and outlives it: seconds a bulk, on a new hub.
+    with databases.fresh() as url:
+        connection = await asyncpg.connect(url)
+        try:
+            options = dict(
+                await connection.fetch(
+                    "SELECT DISTINCT c.confrelid::regclass::text, t.reloptions FROM pg_constraint c"
+                    " JOIN pg_class t ON t.oid = c.confrelid WHERE c.contype = 'f'"
+                )
+            )
+        finally:
+            await connection.close()
+    for table in ("notifications", "tasks"):
+        assert {"autovacuum_analyze_threshold=5000", "autovacuum_vacuum_threshold=5000"} <= set(options[table])
