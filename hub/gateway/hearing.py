@@ -42,6 +42,7 @@ class Hearing:
         self._is_turn_ending = False
         self._held_since: float | None = None
         self._held_count = 0
+        self._looked_count = 0
         # When those were committed whose events leave with this turn.
         self._commits: list[float] = []
         self.latency = Latency()
@@ -92,7 +93,9 @@ class Hearing:
     def _end_turn(self) -> None:
         """What came for each leaves now, in one write each; later where more of it is about to come."""
         now = self._node.clock.monotonic()
-        if self._node.subscriptions.is_behind and self._held_count < HELD_COUNT_MAX:
+        if self._node.subscriptions.is_behind and self._looked_count < self._held_count < HELD_COUNT_MAX:
+            # One more turn reads what is there by now; where that is nothing, it is the last.
+            self._looked_count = self._held_count
             if self._held_since is None:
                 self._held_since = now
             if now - self._held_since < HELD_S_MAX:
@@ -100,7 +103,7 @@ class Hearing:
                 return
         self._is_turn_ending = False
         self._held_since = None
-        self._held_count = 0
+        self._held_count = self._looked_count = 0
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             connection.end_turn(now)
