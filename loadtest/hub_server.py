@@ -20,6 +20,8 @@ import asyncpg
 import msgspec
 
 from hub import clock
+from hub.app.announcing import News, messages_of
+from hub.app.broadcasts import CHUNK_MAX
 from hub.auth.minting import Minter, minter_of
 from hub.core.event import Event, encode_hint
 from hub.core.principal import Role
@@ -231,12 +233,14 @@ def take_template(hub: Hub, user_id: int) -> Template:
 class Prepared(msgspec.Struct):
     """`count` events of each user, in the log but past its head, and the commands that tell of them.
 
-    `told[i]` has what publishes the i-th event of each user, in the order of the users.
+    `told[i]` has what publishes the i-th event of each user, in the order of the users; `crowds[i]` what tells
+    all of them as the chunks of a broadcast do.
     """
 
     users: int
     count: int
     told: list[list[bytes]]
+    crowds: list[list[bytes]]
 
 
 def prepare(hub: Hub, template: Template, users: int, count: int) -> Prepared:
@@ -267,7 +271,25 @@ def prepare(hub: Hub, template: Template, users: int, count: int) -> Prepared:
         [publish_command(template.epoch, user, template.event(user, head + n)) for user, head in enumerate(heads, 1)]
         for n in range(1, count + 1)
     ]
-    return Prepared(users, count, told)
+    crowds = [
+        [
+            publish_bytes(topic.encode(), payload)
+            for first in range(1, users + 1, CHUNK_MAX)
+            for topic, payload in messages_of(
+                News(
+                    TENANT,
+                    template.epoch,
+                    [
+                        (user, [template.event(user, heads[user - 1] + n)])
+                        for user in range(first, min(first + CHUNK_MAX, users + 1))
+                    ],
+                ),
+                0.0,
+            )
+        ]
+        for n in range(1, count + 1)
+    ]
+    return Prepared(users, count, told, crowds)
 
 
 def commit(hub: Hub, prepared: Prepared) -> None:

@@ -71,7 +71,7 @@ class Target(Protocol):
 
 
 class HubTarget:
-    """The hub: events committed beforehand, told of by the hints that a writer would publish."""
+    """The hub: events committed beforehand, told of by the hints that writers would publish."""
 
     def __init__(self, services: Services, directory: Path, on: set[int], template: Template) -> None:
         self.name = "hub"
@@ -80,8 +80,8 @@ class HubTarget:
         self.port = self.hub.port
         self._template = template
         self._publisher = Publisher(services.redis_url)
-        self._prepared = Prepared(0, 0, [])
-        self._rounds: list[bytes] = []
+        self._prepared = Prepared(0, 0, [], [])
+        self._rounds: list[tuple[bytes, int]] = []
         self._ones: list[bytes] = []
         self._repairs = 0.0
 
@@ -90,7 +90,7 @@ class HubTarget:
 
     def ready(self, users: int, events: int) -> None:
         self._prepared = prepare(self.hub, self._template, users, events)
-        self._rounds = [b"".join(commands) for commands in self._prepared.told]
+        self._rounds = [(b"".join(commands), len(commands)) for commands in self._prepared.crowds]
         self._ones = shuffled(self._prepared.told, _SEED)
 
     def go(self) -> None:
@@ -99,7 +99,7 @@ class HubTarget:
         commit(self.hub, self._prepared)
 
     def to_all(self, index: int) -> None:
-        self._publisher.say(self._rounds[index], self._prepared.users)
+        self._publisher.say(*self._rounds[index])
 
     def to_ones(self, start: int, stop: int) -> None:
         self._publisher.say(b"".join(self._ones[start:stop]), stop - start)

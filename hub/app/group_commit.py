@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from hub.app.announcing import News, announce_news, news_of
 from hub.app.caller import Answer, Caller
 from hub.app.deps import Deps
 from hub.app.errors import AppError
@@ -27,16 +28,13 @@ from hub.app.lanes import Job, take_group
 from hub.app.unit import (
     Outcome,
     first_outcome,
-    hints_of,
     key_of,
     perform,
     position_in,
-    publish_hints,
     stream_of,
 )
 from hub.core.changes import Changes
 from hub.core.creation import Collapsing
-from hub.core.event import Hint
 from hub.core.notification import Row
 from hub.store import audit, idempotency, notifications, streams
 from hub.store.errors import Conflicted, DatabaseUnavailable, LockTimedOut
@@ -111,11 +109,12 @@ async def _commit(deps: Deps, tenant_id: str, jobs: Sequence[Job]) -> None:
             job.settle(_ending())
         raise
     else:
+        # Begun before anyone is answered, and not waited for; what is told goes out in the order of the calls.
+        _spawn(deps, announce_news(deps, group.news))
         deps.lanes.figures.groups += 1
         deps.lanes.figures.writes += len(jobs)
         for job, answer in group.answers:
             job.settle(answer)
-        await publish_hints(deps, group.hints)
 
 
 def _do_alone(deps: Deps, jobs: Sequence[Job]) -> None:
@@ -152,7 +151,7 @@ class _Broken(Exception):
 
 
 class _Group:
-    """One transaction of several, and what is told after it: `answers` to those who wait, `hints` to the broker."""
+    """One transaction of several, and what is told after it: `answers` to those who wait, `news` to the broker."""
 
     def __init__(self, deps: Deps, tenant_id: str, jobs: Sequence[Job]) -> None:
         self._deps = deps
@@ -162,7 +161,7 @@ class _Group:
         self.answers: list[tuple[Job, Outcome[Any] | AppError]] = []
         self._audits: list[audit.Entry] = []
         self._kept: dict[idempotency.Key, idempotency.Kept] = {}
-        self.hints: list[tuple[str, Hint]] = []
+        self.news: News | None = None
 
     async def commit(self) -> None:
         """Do all in one transaction. Raises what the database does, and then nothing has happened."""
@@ -203,7 +202,7 @@ class _Group:
         await write(tx, tenant_id, changes, self._audits)
         if self._kept and not await idempotency.keep_whole(tx, tenant_id, self._kept, ttl_h=self._ttl_h):
             raise _Broken
-        self.hints = hints_of(tenant_id, facts.epoch, changes)
+        self.news = news_of(tenant_id, facts.epoch, changes)
 
     async def _but_repeated(self, tx: Tx) -> Sequence[Job]:
         """Those that are to be done; what repeats another is given its answer."""

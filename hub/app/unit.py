@@ -8,28 +8,23 @@ of one. Does not own what is decided; that is `hub.core`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 import asyncpg
 import msgspec
 
+from hub.app.announcing import News, announce_news, news_of
 from hub.app.caller import Answer, Caller, Once
 from hub.app.deps import Deps
 from hub.app.errors import IdempotencyBusy, IdempotencyMismatch
 from hub.core.changes import Changes, Inbox
-from hub.core.event import Event, Hint, encode_hint
-from hub.core.topics import user_topic
 from hub.store import audit, idempotency, streams
 from hub.store.pool import Tx
 from hub.store.streams import Facts
 from hub.store.writing import write
 
 T = TypeVar("T")
-
-HINT_BYTES_MAX: Final = 64 * 1024
-"""A session takes no more than this at once; the rest it reads from the log, which a hint need not repeat."""
-
 
 CLAIM_WAIT_S: Final = 3.0
 """One attempt's wait for a twin: below the statement timeout, so several attempts make up the whole wait."""
@@ -141,11 +136,11 @@ class Unit:
             return Position(epoch, head)
         return position_in(self.facts, self._changes, user_id)
 
-    def hints(self) -> list[tuple[str, Hint]]:
-        """One a user whose stream grew, with its topic, for after the commit."""
+    def news(self) -> News | None:
+        """What streams grew by, for after the commit."""
         if self.facts is None or self._changes is None:
-            return []
-        return hints_of(self.tenant_id, self.facts.epoch, self._changes)
+            return None
+        return news_of(self.tenant_id, self.facts.epoch, self._changes)
 
 
 def entry_of(
@@ -175,27 +170,6 @@ def position_in(facts: Facts, changes: Changes, user_id: int) -> Position:
     """Where a stream stands now, within a transaction that has read its head, or has it under lock."""
     inbox = changes.inboxes.get(user_id)
     return Position(facts.epoch, facts.heads.get(user_id, 0) if inbox is None else inbox.head)
-
-
-def hints_of(tenant_id: str, epoch: str, changes: Changes) -> list[tuple[str, Hint]]:
-    """(topic, hint), one a user whose stream grew."""
-    return [
-        (user_topic(tenant_id, inbox.user_id), Hint(epoch, last_events(inbox)))
-        for inbox in changes.inboxes.values()
-        if inbox.events
-    ]
-
-
-def last_events(inbox: Inbox) -> list[Event]:
-    """The end of what was appended, within `HINT_BYTES_MAX` but at least one: who misses the rest reads the log."""
-    size = 0
-    taken: list[Event] = []
-    for _, event in reversed(inbox.events):
-        size += len(event.tail)
-        if taken and size > HINT_BYTES_MAX:
-            break
-        taken.append(event)
-    return taken[::-1]
 
 
 async def perform(deps: Deps, caller: Caller, work: Callable[[Unit], Awaitable[T]]) -> Outcome[T]:
@@ -273,18 +247,7 @@ class _StillRunning(Exception):
 
 
 async def announce(deps: Deps, unit: Unit) -> None:
-    """Tell the broker of a commit, one hint a user; what is due soon, the workers. Never an error: the sweep covers."""
+    """Tell the broker of a commit; of what is due soon, the workers. Never an error: the sweep covers."""
     if unit.wake_release:
         deps.wakes.release.set()
-    await publish_hints(deps, unit.hints(), unit.said)
-
-
-async def publish_hints(deps: Deps, hints: Sequence[tuple[str, Hint]], said: Sequence[tuple[str, bytes]] = ()) -> None:
-    """Hand them to the broker right after the commit, with its time, and count what it took."""
-    if not hints and not said:
-        return
-    committed_at = deps.clock.now().timestamp()
-    messages = [*said, *((topic, encode_hint(hint.epoch, hint.events, committed_at)) for topic, hint in hints)]
-    taken = await deps.broker.publish_many(messages)
-    deps.hints.published += taken
-    deps.hints.failed += len(messages) - taken
+    await announce_news(deps, unit.news(), unit.said)

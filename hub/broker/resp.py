@@ -19,6 +19,8 @@ import hiredis
 _MESSAGE: Final = b"message"
 _LARGE_READ: Final = 128 * 1024
 """The loop reads at most 256 KiB at once. Whoever gets half of that has been out-run: more has come meanwhile."""
+_FEED_BYTES: Final = 16 * 1024
+"""hiredis moves all that it was fed and has not read, for every message past the first KiB: so it is fed little."""
 
 
 def encode_command(*parts: bytes) -> bytes:
@@ -104,27 +106,28 @@ class SubscriberProtocol(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        receiver, names, gets = self._receiver, self._names, self._gets
+        receiver, names, gets, feed = self._receiver, self._names, self._gets, self._reader.feed
         on_message = receiver.on_message
         heard = answered = 0
         self.is_behind = len(data) >= _LARGE_READ
         try:
-            self._reader.feed(data)
-            while (reply := gets()) is not False:
-                if (
-                    type(reply) is list
-                    and len(reply) == 3
-                    and reply[0] == _MESSAGE
-                    and (topic := names.get(reply[1])) is not None
-                ):
-                    heard += 1
-                    try:
-                        on_message(topic, reply[2])
-                    except Exception as failure:
-                        receiver.on_failure(topic, failure)
-                elif not self._is_over:
-                    answered += 1
-                    receiver.on_reply(reply)
+            for start in range(0, len(data), _FEED_BYTES):
+                feed(data, start, min(_FEED_BYTES, len(data) - start))
+                while (reply := gets()) is not False:
+                    if (
+                        type(reply) is list
+                        and len(reply) == 3
+                        and reply[0] == _MESSAGE
+                        and (topic := names.get(reply[1])) is not None
+                    ):
+                        heard += 1
+                        try:
+                            on_message(topic, reply[2])
+                        except Exception as failure:
+                            receiver.on_failure(topic, failure)
+                    elif not self._is_over:
+                        answered += 1
+                        receiver.on_reply(reply)
         except hiredis.ProtocolError as exc:
             self._lose(f"not the Redis protocol: {exc}")
             return

@@ -108,7 +108,7 @@ class Codec(Protocol):
         """Any frame that is not an event."""
         ...
 
-    def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
+    def event(self, event: Event, cursor: int, ring: bool) -> bytes:
         """One event frame."""
         ...
 
@@ -146,13 +146,13 @@ class JsonCodec:
     def encode(self, frame: Any) -> bytes:
         return _json_encoder.encode(frame)
 
-    def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
+    def event(self, event: Event, cursor: int, ring: bool) -> bytes:
         if ring:
             return b'{"type":"event","seq":%d,"cursor":%d,"ring":true,%b' % (event.seq, cursor, event.tail)
         return b'{"type":"event","seq":%d,"cursor":%d,%b' % (event.seq, cursor, event.tail)
 
     def events(self, items: Sequence[tuple[Event, int]], rings: Container[int]) -> bytes:
-        encoded = [self.event(event, cursor, ring=event.seq in rings) for event, cursor in items]
+        encoded = [self.event(event, cursor, event.seq in rings) for event, cursor in items]
         return b'{"type":"events","items":[%b],"cursor":%d}' % (b",".join(encoded), items[-1][1])
 
 
@@ -208,7 +208,7 @@ class MsgpackCodec:
         # By way of JSON, so that the same object is said: times as text, what is already JSON taken as it is.
         return _packed(msgspec.json.decode(_json_encoder.encode(frame)))
 
-    def event(self, event: Event, cursor: int, *, ring: bool) -> bytes:
+    def event(self, event: Event, cursor: int, ring: bool) -> bytes:
         fields, tail = self._tail(event.tail)
         size = fields + 3 + ring
         return b"".join(
@@ -225,7 +225,7 @@ class MsgpackCodec:
         )
 
     def events(self, items: Sequence[tuple[Event, int]], rings: Container[int]) -> bytes:
-        encoded = [self.event(event, cursor, ring=event.seq in rings) for event, cursor in items]
+        encoded = [self.event(event, cursor, event.seq in rings) for event, cursor in items]
         return b"".join(
             (
                 b"\x83",

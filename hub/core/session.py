@@ -155,15 +155,13 @@ class Session:
 
     # -- hearing ---------------------------------------------------------------------------------------------------
 
-    def pass_by(self, hint: Hint) -> bool:
+    def pass_by(self, epoch: str, event: Event) -> bool:
         """Take in an event that follows on and may leave at once, since nothing waits that it could overtake.
 
         True: the caller sends it now, its number being the cursor. False: nothing has happened; call `hint`.
         """
-        if self.outbox is not None or self.state is not _LIVE or len(hint.events) != 1 or hint.epoch != self.epoch:
-            return False
-        seq = hint.events[0].seq
-        if seq != self.admitted_seq + 1:
+        seq = event.seq
+        if seq != self.admitted_seq + 1 or self.outbox is not None or self.state is not _LIVE or epoch != self.epoch:
             return False
         self.admitted_seq = self.head = seq
         return True

@@ -13,6 +13,16 @@ def user_topic(tenant_id: str, user_id: int) -> str:
     return f"hub:u:{tenant_id}:{user_id}"
 
 
+def crowd_topic(tenant_id: str) -> str:
+    """Shared hints: what many of a tenant's people were told alike."""
+    return f"hub:c:{tenant_id}"
+
+
+def tenant_of_crowd(topic: str) -> str | None:
+    """The inverse of `crowd_topic`; None for any other topic."""
+    return topic.removeprefix("hub:c:") if topic.startswith("hub:c:") else None
+
+
 def presence_topic(tenant_id: str) -> str:
     """Who of a tenant is connected, said by each node."""
     return f"hub:p:{tenant_id}"

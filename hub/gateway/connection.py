@@ -184,24 +184,28 @@ class Connection(Socket):
     def heartbeat(self) -> None:
         self.say(Heartbeat(max(self.session.head, self.session.admitted_seq)))
 
-    def hear(self, hint: Hint) -> None:
+    def hear(self, epoch: str, event: Event) -> bool:
         """A writer says what it has committed. Whoever calls it calls `end_turn` at the end of this turn.
 
-        Never raises, nor do the two below. What was taken and could not be said is still the client's to ask for:
-        by its cursor.
+        True: it leaves then, in a frame of its own, which the caller counts. Never raises, nor do the three below.
+        What was taken and could not be said is still the client's to ask for: by its cursor.
         """
-        session = self.session
         try:
-            if self.is_writable and session.pass_by(hint):
-                event = hint.events[0]
+            if self.is_writable and self.session.pass_by(epoch, event):
                 ring = event.rings and self.can_ring and self.node.ringer.asks(self, event, self._monotonic())
-                statistics = self.node.statistics
-                statistics.events_sent += 1
-                statistics.frames_sent += 1
-                self.gather(wire.message(self.codec.event(event, event.seq, ring=ring), is_text=self.is_text))
-            else:
-                session.hint(hint, self._monotonic())
-                self.has_to_flush = True
+                self.gather(wire.message(self.codec.event(event, event.seq, ring), self.is_text))
+                return True
+        except Exception:
+            self._fail()
+            return False
+        self.hear_all(Hint(epoch, [event]))
+        return False
+
+    def hear_all(self, hint: Hint) -> None:
+        """The same, of several that follow on each other, or of one that cannot leave at once."""
+        try:
+            self.session.hint(hint, self._monotonic())
+            self.has_to_flush = True
         except Exception:
             self._fail()
 
@@ -249,13 +253,10 @@ class Connection(Socket):
         asks = self.node.ringer.asks
         rings = [event.seq for event, _ in taken if event.rings and asks(self, event, now)]
         if len(taken) >= _BATCH_MIN:
-            frames = [wire.message(self.codec.events(taken, rings), is_text=self.is_text)]
+            frames = [wire.message(self.codec.events(taken, rings), self.is_text)]
         else:
             encode = self.codec.event
-            frames = [
-                wire.message(encode(event, cursor, ring=event.seq in rings), is_text=self.is_text)
-                for event, cursor in taken
-            ]
+            frames = [wire.message(encode(event, cursor, event.seq in rings), self.is_text) for event, cursor in taken]
         statistics = self.node.statistics
         statistics.events_sent += len(taken)
         statistics.frames_sent += len(frames)
@@ -264,7 +265,7 @@ class Connection(Socket):
     def ring_again(self, event: Event) -> None:
         """Send an event once more, so that this device rings: another one did not answer."""
         if self.is_open and self.phase is Phase.OPEN:
-            self.send(self.codec.event(event, self.session.cursor, ring=True))
+            self.send(self.codec.event(event, self.session.cursor, True))
 
     # -- what the socket tells ---------------------------------------------------------------------------------------
 
@@ -297,7 +298,7 @@ class Connection(Socket):
     def _bye(self, code: int, reason: str) -> bytes:
         known = code in Close.__members__.values()
         wait = retry_after_ms(Close(code), self.node.clock.unit()) if known else None
-        return wire.message(self.codec.encode(Bye(code, reason, wait)), is_text=self.is_text)
+        return wire.message(self.codec.encode(Bye(code, reason, wait)), self.is_text)
 
     def close(self, code: Close, reason: str) -> None:
         # A close reason holds 123 bytes (RFC 6455 §5.5); bye has the same words.

@@ -20,6 +20,7 @@ from hub.core.closing import Close
 from hub.core.frames import Failed, Hello, Renewed
 from hub.core.log import LogUnavailable, StreamState
 from hub.core.principal import Principal
+from hub.core.topics import crowd_topic
 from hub.gateway.expiry import Expiries
 from hub.gateway.handshake import Refusal, problem, why_refused
 from hub.gateway.phase import Phase
@@ -166,7 +167,8 @@ class Entrance:
         connection.welcome(state, resume)
 
     async def _heard(self, audience: Audience) -> None:
-        """Return once the user's topic reaches this node, or cannot: then the sweep is what there is (law 3)."""
+        """Return once the user's topic, and their tenant's for crowds, reach this node, or cannot: then the sweep is
+        what there is (law 3)."""
         if audience.is_heard:
             return
         if audience.subscribed is None:
@@ -176,7 +178,9 @@ class Entrance:
 
     async def _subscribe(self, audiences: list[Audience]) -> list[None]:
         try:
-            await self._node.subscriptions.subscribe_many([audience.topic for audience in audiences])
+            topics = [audience.topic for audience in audiences]
+            topics += {crowd_topic(audience.tenant_id) for audience in audiences}
+            await self._node.subscriptions.subscribe_many(topics)
         except Exception:
             _log.exception("topics could not be subscribed; the next one of each user tries again")
         else:

@@ -19,7 +19,7 @@ import msgspec
 from hub.core.closing import Close
 from hub.core.log import LogUnavailable
 from hub.core.session import Limits, Resume
-from hub.core.topics import NODES
+from hub.core.topics import NODES, crowd_topic
 from hub.gateway.catch_up import CatchUp
 from hub.gateway.connection import Connection
 from hub.gateway.entrance import Entrance
@@ -215,6 +215,8 @@ class Node:
             await asyncio.wait([audience.subscribed])
         if self.registry.by_topic(audience.topic) is None:
             await self.subscriptions.unsubscribe(audience.topic)
+        if not self.registry.of_tenant(audience.tenant_id):
+            await self.subscriptions.unsubscribe(crowd_topic(audience.tenant_id))
 
     def revoke(self, tenant_id: str, user_id: int, revoked_at: float) -> None:
         """Close this user's sockets whose tokens were issued no later than `revoked_at` (seconds, wall clock)."""

@@ -59,7 +59,7 @@ class Outlet(asyncio.Protocol, abc.ABC):
     def send(self, payload: bytes) -> None:
         """Give one message to the socket; buffered there where the peer is slow, so ask `is_writable` first."""
         self.said_at = self._monotonic()
-        self._give(wire.message(payload, is_text=self.is_text))
+        self._give(wire.message(payload, self.is_text))
 
     def send_frames(self, frames: list[bytes]) -> None:
         """Give frames of `wire.message` to the socket in one write."""

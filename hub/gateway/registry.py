@@ -6,14 +6,17 @@ Owns who hears a topic. Does not own what they hear.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 from hub.core.ring import Candidate, RungSeqs
 from hub.core.topics import user_topic
 
 if TYPE_CHECKING:
     from hub.gateway.connection import Connection
+
+
+_NOBODY: Final[Mapping[int, Audience]] = {}
 
 
 class Audience:
@@ -48,10 +51,11 @@ class Audience:
 
 
 class Registry:
-    """All audiences of this node, by topic."""
+    """All audiences of this node, by topic, and by tenant and user."""
 
     def __init__(self) -> None:
         self._by_topic: dict[str, Audience] = {}
+        self._by_tenant: dict[str, dict[int, Audience]] = {}
         self.connection_count = 0
 
     def __len__(self) -> int:
@@ -64,14 +68,24 @@ class Registry:
         return self._by_topic.get(topic)
 
     def of(self, tenant_id: str, user_id: int) -> Audience | None:
-        return self._by_topic.get(user_topic(tenant_id, user_id))
+        return self._by_tenant.get(tenant_id, _NOBODY).get(user_id)
+
+    def of_tenant(self, tenant_id: str) -> Mapping[int, Audience]:
+        """A tenant's audiences, by user; it changes as they come and go."""
+        return self._by_tenant.get(tenant_id, _NOBODY)
+
+    @property
+    def tenants(self) -> Iterable[str]:
+        """Those who have anybody here."""
+        return self._by_tenant.keys()
 
     def add(self, connection: Connection, tenant_id: str, user_id: int) -> Audience:
         """The user's audience, with this connection as its newest."""
-        topic = user_topic(tenant_id, user_id)
-        audience = self._by_topic.get(topic)
+        audience = self.of(tenant_id, user_id)
         if audience is None:
-            audience = self._by_topic[topic] = Audience(tenant_id, user_id)
+            audience = Audience(tenant_id, user_id)
+            self._by_topic[audience.topic] = audience
+            self._by_tenant.setdefault(tenant_id, {})[user_id] = audience
         audience.connections.append(connection)
         self.connection_count += 1
         return audience
@@ -86,6 +100,10 @@ class Registry:
             return False
         if self._by_topic.get(audience.topic) is audience:
             del self._by_topic[audience.topic]
+            of_tenant = self._by_tenant[audience.tenant_id]
+            del of_tenant[audience.user_id]
+            if not of_tenant:
+                del self._by_tenant[audience.tenant_id]
         return True
 
     def connections(self) -> list[Connection]:

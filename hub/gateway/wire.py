@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import struct
 
-_SHORT = struct.Struct("!BBH")
-_LONG = struct.Struct("!BBQ")
+_short = struct.Struct("!BBH").pack
+_long = struct.Struct("!BBQ").pack
 
 
-def message(payload: bytes, *, is_text: bool) -> bytes:
+def message(payload: bytes, is_text: bool) -> bytes:
     """One whole message as one frame."""
     opcode = 0x81 if is_text else 0x82
     length = len(payload)
     if length < 126:
         return bytes((opcode, length)) + payload
     if length < 65536:
-        return _SHORT.pack(opcode, 126, length) + payload
-    return _LONG.pack(opcode, 127, length) + payload
+        return _short(opcode, 126, length) + payload
+    return _long(opcode, 127, length) + payload
 
 
 PING = b"\x89\x00"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from hub.app import create
+from hub.app.announcing import HINT_BYTES_MAX
 from hub.app.errors import IdempotencyBusy, IdempotencyMismatch
-from hub.app.unit import HINT_BYTES_MAX, Unit, perform
+from hub.app.unit import Unit, perform
 from hub.store.errors import DatabaseUnavailable
 from hub.store.pool import Database
 from tests.app.world import TENANT, World, draft, once

@@ -20,6 +20,8 @@ from hub.core.event import Hint, decode_hint
 from hub.core.notification import Draft, Notification, Row, shown
 from hub.core.preferences import Preferences
 from hub.core.principal import Principal, Role
+from hub.core.shared_hint import decode_shared, told_by
+from hub.core.topics import crowd_topic, user_topic
 from hub.settings import Settings
 from hub.store.pool import Database
 
@@ -46,7 +48,15 @@ class Recorder:
         return len(messages)
 
     def hints(self, user_id: int) -> list[Hint]:
-        return [decode_hint(payload) for topic, payload in self.messages if topic.endswith(f":{user_id}")]
+        """What this user's sockets were told, of their own or with others."""
+        told: list[Hint] = []
+        for topic, payload in self.messages:
+            if topic == user_topic(TENANT, user_id):
+                told.append(decode_hint(payload))
+            elif topic == crowd_topic(TENANT):
+                hint = decode_shared(payload)
+                told += [Hint(hint.epoch, [event]) for user, event in told_by(hint) if user == user_id]
+        return told
 
 
 class World:

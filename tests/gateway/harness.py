@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 
 from hub import clock
+from hub.app.announcing import News, messages_of
 from hub.core.counts import Counts
 from hub.core.event import CREATED, Event, encode_hint, encode_tail, lane_of
 from hub.core.log import LogUnavailable, Moved, Page, StreamState, Sweep
@@ -257,6 +258,14 @@ class Hub:
 
     def hint(self, events: list[Event], user: int = 7, *, tenant: str = "acme", epoch: str | None = None) -> None:
         self.bus.say(user_topic(tenant, user), encode_hint(epoch or self.log.epoch, events))
+
+    def tell_crowd(self, users: Iterable[int], *, tenant: str = "acme", **event: Any) -> dict[int, Event]:
+        """Append the same to each, and publish it as a writer does who tells all of them at once."""
+        made = {user: self.log.append(tenant, user, **event) for user in users}
+        news = News(tenant, self.log.epoch, [(user, [event]) for user, event in made.items()])
+        for topic, payload in messages_of(news, 0.0):
+            self.bus.say(topic, payload)
+        return made
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Hub]:

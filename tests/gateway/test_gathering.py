@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from hub.gateway import hearing
 from hub.gateway.connection import Connection
-from tests.gateway.harness import Hub, device, until
+from tests.gateway.harness import Hub, device
 
 
 class Writes:
@@ -69,34 +70,78 @@ async def test_more_than_a_batch_does_not_wait_for_the_end_of_the_turn(hub: Hub,
         assert [e["seq"] for e in await client.events(8)] == list(range(1, 9))
 
 
-async def test_while_more_hints_are_about_to_come_frames_are_held(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def keep_coming(hub: Hub, count: int) -> None:
+    """One hint in each of the next turns of the loop."""
+    hub.commit()
+    if count > 1:
+        asyncio.get_running_loop().call_soon(keep_coming, hub, count - 1)
+
+
+async def test_while_more_hints_come_with_each_turn_frames_are_held(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hearing, "HELD_S_MAX", 60.0)
+    monkeypatch.setattr(hearing, "_WRITE_S", 60.0)
     async with device(hub) as client:
         writes = Writes(hub.node.registry.connections()[0])
         hub.ear.is_behind = True
-        for _ in range(3):
-            hub.commit()
-            async with device(hub, 8):
-                pass  # as many turns of the loop as that takes
-        assert writes.sizes == []
-        hub.ear.is_behind = False
-        assert [e["seq"] for e in await client.events(3)] == [1, 2, 3]
+        keep_coming(hub, 20)
+        # It stays behind, but a turn that brought nothing ends the wait.
+        assert [e["seq"] for e in await client.events(20)] == list(range(1, 21))
         assert len(writes.sizes) == 1
 
 
-async def test_they_are_not_held_for_long(hub: Hub) -> None:
+async def test_where_none_is_behind_each_turn_ends_with_its_write(hub: Hub) -> None:
     async with device(hub) as client:
+        writes = Writes(hub.node.registry.connections()[0])
+        keep_coming(hub, 20)
+        await client.events(20)
+        assert len(writes.sizes) > 5
+
+
+async def test_they_are_not_held_for_long(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "HELD_S_MAX", 0.0)
+    async with device(hub) as client:
+        writes = Writes(hub.node.registry.connections()[0])
         hub.ear.is_behind = True
-        hub.commit()
-        assert (await client.events(1))[0]["seq"] == 1
-        await until(lambda: hub.node.statistics.frames_sent == 1)
+        keep_coming(hub, 20)
+        await client.events(20)
+        assert len(writes.sizes) > 5
 
 
 async def test_nor_are_many(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hearing, "HELD_S_MAX", 60.0)
+    monkeypatch.setattr(hearing, "_WRITE_S", 60.0)
     monkeypatch.setattr(hearing, "HELD_COUNT_MAX", 3)
     async with device(hub) as client:
+        writes = Writes(hub.node.registry.connections()[0])
         hub.ear.is_behind = True
-        for _ in range(3):
-            hub.commit()
-        assert [e["seq"] for e in await client.events(3)] == [1, 2, 3]
+        keep_coming(hub, 9)
+        await client.events(9)
+        assert len(writes.sizes) == 3
+
+
+async def test_nor_for_longer_than_their_writes_take(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "HELD_S_MAX", 60.0)
+    monkeypatch.setattr(hearing, "_WRITE_S", 0.0)
+    async with device(hub) as client:
+        writes = Writes(hub.node.registry.connections()[0])
+        hub.ear.is_behind = True
+        keep_coming(hub, 20)
+        await client.events(20)
+        assert len(writes.sizes) > 5
+
+
+async def test_what_a_crowd_is_told_is_held_alike(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "HELD_S_MAX", 60.0)
+    monkeypatch.setattr(hearing, "_WRITE_S", 60.0)
+
+    def tell(count: int) -> None:
+        hub.tell_crowd(range(1, 10))
+        if count > 1:
+            asyncio.get_running_loop().call_soon(tell, count - 1)
+
+    async with device(hub) as client:
+        writes = Writes(hub.node.registry.connections()[0])
+        hub.ear.is_behind = True
+        tell(5)
+        assert [e["seq"] for e in await client.events(5)] == [1, 2, 3, 4, 5]
+        assert len(writes.sizes) == 1

@@ -7,7 +7,7 @@ from typing import Final
 
 from hub.client.place import Place
 from hub.core.counts import Counts
-from hub.core.event import Event, Hint, lane_of
+from hub.core.event import Event, lane_of
 from hub.core.session import Session, State
 from tests.sim.world import LIMITS, Broken, Rules, World
 
@@ -49,9 +49,8 @@ class DropsOnOverflow(Rules):
 class _PassingSession(Session):
     __slots__ = ()
 
-    def pass_by(self, hint: Hint) -> bool:
-        event = hint.events[0]
-        if self.state is not State.LIVE or hint.epoch != self.epoch or event.seq != self.admitted_seq + 1:
+    def pass_by(self, epoch: str, event: Event) -> bool:
+        if self.state is not State.LIVE or epoch != self.epoch or event.seq != self.admitted_seq + 1:
             return False
         self.admitted_seq = self.head = event.seq
         return True

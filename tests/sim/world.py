@@ -251,9 +251,10 @@ class World:
                 first, last = hint.events[0].seq, hint.events[-1].seq
                 self.seen["hint all known"] += last <= session.admitted_seq
                 self.seen["hint after a gap"] += first > session.admitted_seq + 1
-            if link.is_writable and session.pass_by(hint):
+            alone = hint.events[0] if len(hint.events) == 1 else None
+            if alone is not None and link.is_writable and session.pass_by(hint.epoch, alone):
                 self.seen["hint passed by"] += 1
-                self._send(link, "event", (session.epoch, hint.events[0], hint.events[0].seq), cost(hint.events[0]))
+                self._send(link, "event", (session.epoch, alone, alone.seq), cost(alone))
             else:
                 session.hint(hint, self.now)
             self.flush(link)
