@@ -83,36 +83,35 @@ def _spawn(deps: Deps, work: Coroutine[Any, Any, None]) -> None:
 
 async def _run(deps: Deps, tenant_id: str, lane: deque[Job]) -> None:
     try:
-        while jobs := take_group(lane):
-            await _commit(deps, tenant_id, jobs)
+        while lane:
+            await _commit(deps, _Group(deps, tenant_id, lane))
     finally:
         del deps.lanes.by_tenant[tenant_id]
         for job in lane:
             job.settle(_ending())
 
 
-async def _commit(deps: Deps, tenant_id: str, jobs: Sequence[Job]) -> None:
-    group = _Group(deps, tenant_id, jobs)
+async def _commit(deps: Deps, group: _Group) -> None:
     try:
         await group.commit()
     except (LockTimedOut, Conflicted, asyncpg.PostgresError, asyncpg.InterfaceError, _Broken):
-        _do_alone(deps, jobs)
+        _do_alone(deps, group.take())
     except DatabaseUnavailable as error:
         # Each raises one of its own: a shared one would gather all their tracebacks.
-        for job in jobs:
+        for job in group.take():
             job.settle(type(error)(str(error), maybe_committed=error.maybe_committed))
     except Exception as error:
-        for job in jobs:
+        for job in group.take():
             job.settle(error)
     except BaseException:
-        for job in jobs:
+        for job in group.take():
             job.settle(_ending())
         raise
     else:
         # Begun before anyone is answered, and not waited for; what is told goes out in the order of the calls.
         _spawn(deps, announce_news(deps, group.news))
         deps.lanes.figures.groups += 1
-        deps.lanes.figures.writes += len(jobs)
+        deps.lanes.figures.writes += len(group.jobs)
         for job, answer in group.answers:
             job.settle(answer)
 
@@ -153,10 +152,11 @@ class _Broken(Exception):
 class _Group:
     """One transaction of several, and what is told after it: `answers` to those who wait, `news` to the broker."""
 
-    def __init__(self, deps: Deps, tenant_id: str, jobs: Sequence[Job]) -> None:
+    def __init__(self, deps: Deps, tenant_id: str, lane: deque[Job]) -> None:
         self._deps = deps
         self._tenant_id = tenant_id
-        self._jobs = jobs
+        self._lane = lane
+        self.jobs: list[Job] = []
         self._ttl_h = deps.settings.idempotency_ttl_h
         self.answers: list[tuple[Job, Outcome[Any] | AppError]] = []
         self._audits: list[audit.Entry] = []
@@ -166,11 +166,19 @@ class _Group:
     async def commit(self) -> None:
         """Do all in one transaction. Raises what the database does, and then nothing has happened."""
         async with self._deps.database.transaction(self._tenant_id, lock_timeout_s=GROUP_LOCK_S) as tx:
-            await self._write(tx)
+            # Only now: whoever came while it began goes with it.
+            if self.take():
+                await self._write(tx)
+
+    def take(self) -> list[Job]:
+        """Those of this group; from the first call on they are out of the lane."""
+        if not self.jobs:
+            self.jobs = take_group(self._lane)
+        return self.jobs
 
     async def _write(self, tx: Tx) -> None:
         tenant_id = self._tenant_id
-        wanted = [job.joint for job in self._jobs]
+        wanted = [job.joint for job in self.jobs]
         inboxes = await streams.lock_streams(
             tx,
             tenant_id,
@@ -206,12 +214,12 @@ class _Group:
 
     async def _but_repeated(self, tx: Tx) -> Sequence[Job]:
         """Those that are to be done; what repeats another is given its answer."""
-        keys = [job.key for job in self._jobs if job.key is not None]
+        keys = [job.key for job in self.jobs if job.key is not None]
         kept = await idempotency.read_keys(tx, self._tenant_id, keys, ttl_h=self._ttl_h) if keys else None
         if not kept:
-            return self._jobs
+            return self.jobs
         fresh: list[Job] = []
-        for job in self._jobs:
+        for job in self.jobs:
             once = job.caller.once
             first = None if job.key is None else kept.get(job.key)
             if once is None or first is None:
