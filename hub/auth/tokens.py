@@ -12,14 +12,16 @@ import hashlib
 import re
 from collections import OrderedDict
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import jwt
 import msgspec
+from jwt.algorithms import get_default_algorithms
 
 from hub.auth.api_keys import PREFIX, ApiKeyVerifier
 from hub.auth.claims import Claimed, ClaimRules, bearer_of, is_expired, read_claims
-from hub.auth.keys import KeySource
+from hub.auth.keys import Key, KeySource
 from hub.auth.refusal import Bearer, InvalidToken
 from hub.auth.revocations import Revocations
 from hub.core.principal import Principal
@@ -35,7 +37,7 @@ REMEMBERED_MAX: Final = 20000
 
 _SHAPE: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 
-_signatures = jwt.PyJWS(options={"enforce_minimum_key_length": True})
+_ALGORITHMS: Final = get_default_algorithms()
 
 
 class ExternalIds(Protocol):
@@ -54,6 +56,8 @@ class Clock(Protocol):
 class _Header(msgspec.Struct):
     alg: str
     kid: str | None = None
+    crit: Any = msgspec.UNSET
+    b64: Any = msgspec.UNSET
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -164,14 +168,11 @@ class TokenVerifier:
         fitting = [key for key in found if key.algorithm == header.alg]
         if not fitting:
             raise InvalidToken("wrong_algorithm")
+        content, _, encoded = token.rpartition(".")
+        signature = _decoded_part(encoded)
         for key in fitting:
-            try:
-                signed = _signatures.decode(token, key.material, algorithms=[key.algorithm])
-            except jwt.InvalidSignatureError:
-                continue
-            except (jwt.PyJWTError, ValueError, TypeError):
-                raise InvalidToken("malformed") from None
-            return _decoded_payload(signed), generation
+            if _is_signed_by(key, content.encode(), signature):
+                return _decoded_payload(content.partition(".")[2]), generation
         raise InvalidToken("bad_signature")
 
     async def _user_id(self, claimed: Claimed) -> int | None:
@@ -185,17 +186,46 @@ class TokenVerifier:
         return user_id
 
 
-def _decoded_header(token: str) -> _Header:
-    encoded = token.partition(".")[0]
+def _is_signed_by(key: Key, content: bytes, signature: bytes) -> bool:
+    algorithm: Any = _ALGORITHMS[key.algorithm]
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)), type=_Header)
+        material = _secret(key.material) if isinstance(key.material, bytes) else algorithm.prepare_key(key.material)
+        return algorithm.verify(content, material, signature)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        raise InvalidToken("malformed") from None
+
+
+@lru_cache(maxsize=16)
+def _secret(material: bytes) -> bytes:
+    # Looked at once, for PyJWT takes as long to see that it is no other kind of key as for the signature.
+    algorithm: Any = _ALGORITHMS["HS256"]
+    prepared = algorithm.prepare_key(material)
+    if weakness := algorithm.check_key_length(prepared):
+        raise jwt.InvalidKeyError(weakness)
+    return prepared
+
+
+def _decoded_header(token: str) -> _Header:
+    try:
+        header = msgspec.json.decode(_decoded_part(token.partition(".")[0]), type=_Header)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise InvalidToken("malformed") from None
+    if header.crit is not msgspec.UNSET or header.b64 is not msgspec.UNSET:
+        # Whoever does not know what must be known of a token refuses it (RFC 7515, 4.1.11).
+        raise InvalidToken("malformed")
+    return header
+
+
+def _decoded_payload(encoded: str) -> dict[str, Any]:
+    # msgspec, unlike json, takes neither NaN and Infinity nor lone surrogates.
+    try:
+        return msgspec.json.decode(_decoded_part(encoded), type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise InvalidToken("malformed") from None
 
 
-def _decoded_payload(signed: bytes) -> dict[str, Any]:
-    # msgspec, unlike json, takes neither NaN and Infinity nor lone surrogates.
+def _decoded_part(encoded: str) -> bytes:
     try:
-        return msgspec.json.decode(signed, type=dict[str, Any])
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+    except ValueError:
         raise InvalidToken("malformed") from None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hub.auth import ClaimRules, InvalidToken, Revocation, Revocations
-from hub.auth.keys import FixedKeys, public_key, secret_key
+from hub.auth.keys import FixedKeys, Key, public_key, secret_key
 from hub.auth.refusal import SENTENCES
 from hub.auth.tokens import REMEMBERED_FOR_S, REMEMBERED_MAX
 from hub.core.principal import Principal
@@ -71,6 +71,8 @@ FORGED: list[tuple[str, str, str]] = [
     ("kid a path", assemble({"alg": "HS256", "kid": "../../dev/null"}, claims(), ""), "bad_signature"),
     ("kid a number", assemble({"alg": "HS256", "kid": 1}, claims(), SECRET), "malformed"),
     ("critical header", assemble({"alg": "HS256", "crit": ["x"], "x": 1}, claims(), SECRET), "malformed"),
+    ("critical header that is null", assemble({"alg": "HS256", "crit": None}, claims(), SECRET), "malformed"),
+    ("what need not be said of a payload", assemble({"alg": "HS256", "b64": True}, claims(), SECRET), "malformed"),
     ("detached payload", assemble({"alg": "HS256", "b64": False, "crit": ["b64"]}, claims(), SECRET), "malformed"),
     ("another secret", hs256(OTHER_SECRET), "bad_signature"),
     ("empty secret", assemble({"alg": "HS256"}, claims(), ""), "bad_signature"),
@@ -97,6 +99,14 @@ async def test_a_public_key_is_never_taken_for_a_secret(form: str) -> None:
     assert await refused(token, keys=FixedKeys([public_key(pem)])) == "wrong_algorithm"
     with pytest.raises(ValueError, match="not a PEM"):
         secret_key(pem)
+
+
+@pytest.mark.parametrize(
+    "material", [b"short", forge.pem(RSA).encode(), json.dumps(forge.jwk(EC)).encode()], ids=["short", "a PEM", "a JWK"]
+)
+async def test_what_makes_no_secret_proves_nothing(material: bytes) -> None:
+    token = assemble({"alg": "HS256"}, claims(), material)
+    assert await refused(token, keys=FixedKeys([Key("HS256", material)])) == "malformed"
 
 
 async def test_a_changed_payload_is_refused() -> None:
