@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
+from typing import Final
 
 import click
 from rich.console import Console
@@ -22,6 +24,10 @@ from hub.embedded.errors import EmbeddedError
 from hub.settings import SECRET_BYTES_MIN, Settings, allows_sample_sign_in, check, short_secrets, uses_development_key
 from hub.store.errors import DatabaseUnavailable
 from hub.store.migrations import MigrationError
+
+_COLLECTED_EVERY: Final = (20_000, 10, 20)
+"""How many more objects make Python look for cycles. Its own 700 are fewer than one bulk makes of things that all live
+until it is answered: a tenth of the work was to look at them again and again."""
 
 
 @click.command(cls=SettingsCommand)
@@ -54,6 +60,9 @@ async def _run(settings: Settings) -> None:
             server = HubServer(settings, database_url, redis_url)
         except ValueError as error:
             raise Refused(f"HUB_REDIS_URL cannot be used: {error}") from None
+        # What is loaded by now stays for good.
+        gc.freeze()
+        gc.set_threshold(*_COLLECTED_EVERY)
         running = asyncio.create_task(server.run(on_started=lambda port: _greet(settings, port)))
         stopping = asyncio.create_task(wait_for_stop())
         try:

@@ -142,8 +142,12 @@ def fields_of(row: TaskRow) -> TaskFields:
 
 def people_of(task: Task, assignments: Iterable[Assignment]) -> set[int]:
     """Everyone who is on the task: `assigned_to`, `created_by`, every assignment."""
-    named = {one.user_id for one in assignments} | {task.assigned_to, task.created_by}
-    return {user_id for user_id in named if user_id is not None}
+    people = {one.user_id for one in assignments}
+    if task.assigned_to is not None:
+        people.add(task.assigned_to)
+    if task.created_by is not None:
+        people.add(task.created_by)
+    return people
 
 
 def assignees_of(task: Task, assignments: Iterable[Assignment]) -> set[int]:

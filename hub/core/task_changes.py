@@ -335,5 +335,6 @@ def _changed(before: TaskRow | None, after: TaskRow) -> dict[str, Any]:
     """Shown fields that differ, each with what it was and what it is."""
     values = zip(_TOLD, _told(after), strict=True)
     if before is None:
-        return {name: [None, value] for name, value in values if value not in (None, [], 0)}
+        # What is true first: a date takes long to see that it is no list.
+        return {name: [None, value] for name, value in values if value or value not in (None, [], 0)}
     return {name: [was, value] for (name, value), was in zip(values, _told(before), strict=True) if was != value}
