@@ -46,6 +46,9 @@ class Committed(msgspec.Struct, kw_only=True):
     bulk_row_cpu_us: float
     task_rows_per_s: float
     task_row_cpu_us: float
+    assigned_rows_per_s: float
+    """Tasks that each have an assignment, an event and a notification of it."""
+    assigned_row_cpu_us: float
     steady_per_s: float
     """Of `STEADY_PER_S` that were due; below it, the latencies are those of a queue."""
     steady_p50_ms: float | None
@@ -68,8 +71,13 @@ def notification(user: int) -> dict[str, Any]:
 
 
 def task(user: int) -> dict[str, Any]:
-    """A usual one."""
-    return {"title": f"Call lead {user} back", "priority": "normal", "assigned_to": user, "lead_id": user}
+    """A usual one, free to be claimed."""
+    return {"title": f"Call lead {user} back", "priority": "normal", "lead_id": user}
+
+
+def assigned_task(user: int) -> dict[str, Any]:
+    """The same for somebody, who is told."""
+    return task(user) | {"assigned_to": user}
 
 
 def measure(run: Bench, seconds: float, connections: int) -> Committed:
@@ -79,6 +87,7 @@ def measure(run: Bench, seconds: float, connections: int) -> Committed:
         posts = _posted(run, hub, "/api/v1/notifications", map(notification, range(1, _USERS + 1)), seconds)
         bulk = _posted(run, hub, "/api/v1/notifications/bulk", _bulks(notification), seconds, BULK_CONNECTIONS)
         tasks = _posted(run, hub, "/api/v1/tasks/bulk", _bulks(task), seconds, BULK_CONNECTIONS)
+        assigned = _posted(run, hub, "/api/v1/tasks/bulk", _bulks(assigned_task), seconds, BULK_CONNECTIONS)
         steady = _steady(run, hub, seconds)
         broadcast_per_s = _broadcast(run, hub, connections)
     return Committed(
@@ -90,6 +99,8 @@ def measure(run: Bench, seconds: float, connections: int) -> Committed:
         bulk_row_cpu_us=bulk[1] / BULK_ITEMS,
         task_rows_per_s=tasks[0] * BULK_ITEMS,
         task_row_cpu_us=tasks[1] / BULK_ITEMS,
+        assigned_rows_per_s=assigned[0] * BULK_ITEMS,
+        assigned_row_cpu_us=assigned[1] / BULK_ITEMS,
         **steady,
         broadcast_per_s=broadcast_per_s,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -50,16 +49,11 @@ class Tree(msgspec.Struct):
     items: list[TaskTree]
 
 
-def _only(done: list[NamedTask]) -> NamedTask:
-    return done[0]
-
-
-def _tagged(answer: Answer, outcome: Outcome[Any], render: Callable[[Any], NamedTask] | None = None) -> Answer:
+def _tagged(answer: Answer, outcome: Outcome[Any]) -> Answer:
     """With the version as its entity tag."""
     if outcome.result is None:
         return answer
-    task = outcome.result if render is None else render(outcome.result)
-    return msgspec.structs.replace(answer, headers=(("etag", f'"{task.version}"'),))
+    return msgspec.structs.replace(answer, headers=(("etag", f'"{outcome.result.version}"'),))
 
 
 @route("POST", "/tasks", summary="Create a task", roles=EVERYONE, responses={201: NamedTask}, errors=(409,),
@@ -67,8 +61,8 @@ def _tagged(answer: Answer, outcome: Outcome[Any], render: Callable[[Any], Named
 async def create_task(call: Call[Deps, NewTask, None]) -> Answer:
     """`assigned_to` is told; without it the task waits to be claimed, by its group where it has one."""
     fields = fields_of(call.body)
-    outcome = await tasks.write(call.deps, caller_of(call, status=201, render=_only), [Write(None, lambda _: fields)])
-    return _tagged(answer_of(outcome, status=201, render=_only), outcome, _only)
+    outcome = await tasks.write_one(call.deps, caller_of(call, status=201), Write(None, lambda _: fields))
+    return _tagged(answer_of(outcome, status=201), outcome)
 
 
 @route("POST", "/tasks/bulk", summary="Create and patch up to 1,000 tasks in one transaction", roles=EVERYONE,
@@ -160,8 +154,8 @@ async def read_subtasks(call: Call[Deps, None, None]) -> Answer:
 async def replace_task(call: Call[Deps, TaskBody, None]) -> Answer:
     """What is left out takes its default; a `status` left out stays. `If-Match` is honoured."""
     change = Write(call.id(), replacing(call.body), call.if_match)
-    outcome = await tasks.write(call.deps, caller_of(call), [change])
-    return _tagged(answer_of(outcome, render=_only), outcome, _only)
+    outcome = await tasks.write_one(call.deps, caller_of(call), change)
+    return _tagged(answer_of(outcome), outcome)
 
 
 @route("PATCH", "/tasks/{id}", summary="Change a task by a merge patch", roles=PEOPLE, responses={200: NamedTask},
@@ -169,8 +163,8 @@ async def replace_task(call: Call[Deps, TaskBody, None]) -> Answer:
 async def patch_task(call: Call[Deps, Patch[TaskBody], None]) -> Answer:
     """RFC 7396. Another `status` obeys the same table as start, complete, cancel and reopen."""
     change = Write(call.id(), patching(call.body), call.if_match)
-    outcome = await tasks.write(call.deps, caller_of(call), [change])
-    return _tagged(answer_of(outcome, render=_only), outcome, _only)
+    outcome = await tasks.write_one(call.deps, caller_of(call), change)
+    return _tagged(answer_of(outcome), outcome)
 
 
 @route("DELETE", "/tasks/{id}", summary="Delete a task", roles=PEOPLE, responses={204: None},

@@ -14,6 +14,7 @@ import msgspec
 
 from hub.app.caller import Caller
 from hub.app.errors import NotFound
+from hub.app.lanes import Kind
 from hub.app.unit import Unit, entry_of
 from hub.core.changes import Changes
 from hub.core.creation import Collapsing, Recipient
@@ -92,6 +93,21 @@ class Joint(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
     is_judging: bool = False
     keys: Collection[str] = ()
     fresh: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        return "inbox"
+
+    @property
+    def size(self) -> int:
+        return max(len(self.user_ids), len(self.own_ids), self.fresh)
+
+    @property
+    def chain(self) -> int:
+        return min(self.user_ids, default=0)
+
+    def work(self) -> Callable[[Unit], Awaitable[T]]:
+        return work_of(self)
 
     @property
     def makes_streams(self) -> bool:

@@ -4,6 +4,7 @@ changes."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -62,14 +63,23 @@ _NAMES: Final = {
 async def with_names(tx: Tx, tenant_id: str, kind: type[T], things: Sequence[Any]) -> list[T]:
     """The same things with the names of those whom they name, by one read for all of them."""
     made = [msgspec.convert(one, kind, from_attributes=True) for one in things]
-    fields: tuple[str, ...] = kind.__struct_fields__  # type: ignore[attr-defined]
-    places = [(field, name) for field, name in _NAMES.items() if name in fields]
-    names = await directory.read_names(tx, tenant_id, (getattr(one, field) for one in made for field, _ in places))
-    for one in made if names else ():
-        for field, name in places:
-            if (found := names.get(getattr(one, field) or 0)) is not None:
-                setattr(one, name, found)
+    await sign(tx, tenant_id, made)
     return made
+
+
+async def sign(tx: Tx, tenant_id: str, things: Sequence[Any]) -> None:
+    """Put the names into things of the kinds above, by one read for all of them."""
+    places = [(one, field, name) for one in things for field, name in _places_of(type(one))]
+    names = await directory.read_names(tx, tenant_id, (getattr(one, field) for one, field, _ in places))
+    for one, field, name in places if names else ():
+        if (found := names.get(getattr(one, field) or 0)) is not None:
+            setattr(one, name, found)
+
+
+@cache
+def _places_of(kind: type[Any]) -> list[tuple[str, str]]:
+    fields: tuple[str, ...] = kind.__struct_fields__
+    return [(field, name) for field, name in _NAMES.items() if name in fields]
 
 
 def signed(row: Row, names: Mapping[int, str]) -> Signed:

@@ -6,7 +6,7 @@ the locks that it needs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +16,13 @@ from hub.app.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from hub.app.unit import Unit
 from hub.core.creation import Collapsing, plan_creation
 from hub.core.principal import Role
-from hub.core.task import OPEN, IllegalMove, TaskRow, assignees_of, moved
+from hub.core.task import OPEN, IllegalMove, Status, TaskRow, assignees_of, moved
 from hub.core.task_changes import TaskChanges
 from hub.core.task_news import Held
 from hub.core.topics import tasks_topic
 from hub.store import tasks
 from hub.store.pool import Tx
+from hub.store.streams import Facts
 from hub.store.tasks import Seen
 
 OVERSEERS: Final[tuple[Role, ...]] = ("supervisor", "admin")
@@ -112,15 +113,21 @@ async def take_one(unit: Unit, caller: Caller, task_id: int) -> tuple[Viewer, Ta
     return viewer, changes, viewer.find(found, task_id)
 
 
-async def settle(unit: Unit, changes: TaskChanges) -> None:
-    """Lock the streams of all who are told, write the tasks, append what is told, and make the notifications."""
+async def settle(unit: Unit, changes: TaskChanges, callers: Collection[int] | None = None) -> Facts:
+    """Lock the streams of all who are told, write the tasks, append what is told, and make the notifications.
+
+    `callers` as for `Unit.read_facts`.
+
+    Raises:
+        Conflict: it touches too many people for one transaction.
+    """
     people = changes.people
     if len(people) > PEOPLE_MAX:
         raise Conflict(f"This touches {len(people)} people; at most {PEOPLE_MAX} at once.")
     await unit.lock(people)
     notified = {draft.user_id for draft in changes.drafts}
-    facts = await unit.read_facts(deciding=notified, fresh=len(changes.drafts))
-    await tasks.write_changes(unit.tx, unit.tenant_id, changes, unit.caller.principal.role)
+    facts = await unit.read_facts(deciding=notified, fresh=len(changes.drafts), callers=callers)
+    await tasks.write_changes(unit.tx, unit.tenant_id, changes)
     for telling in changes.tellings:
         for user_id in sorted(telling.user_ids):
             unit.changes.inboxes[user_id].append(telling.kind, telling.priority, unit.changes.now, telling.data)
@@ -129,6 +136,7 @@ async def settle(unit: Unit, changes: TaskChanges) -> None:
     )
     if changes.board:
         unit.said.append((tasks_topic(unit.tenant_id), _encode(changes.board)))
+    return facts
 
 
 def require_version(row: TaskRow, versions: Collection[int] | None) -> None:
@@ -150,14 +158,9 @@ def illegal_move(illegal: IllegalMove) -> Conflict:
     return Conflict(f"A task that is {illegal.status} cannot become {illegal.wanted}.", state=illegal.status)
 
 
-async def open_below(unit: Unit, changes: TaskChanges, task_id: int) -> list[int]:
-    """Open subtasks of a task, at any depth, as they will be after these changes."""
-    below = await tasks.read_tree(unit.tx, unit.tenant_id, [task_id], TREE_MAX + 1)
-    return [
-        below_id
-        for below_id, status in below
-        if (changes.updated[below_id].status if below_id in changes.updated else status) in OPEN
-    ]
+def has_open(below: Iterable[tuple[int, Status]], found: Mapping[int, Held]) -> bool:
+    """Whether any of these is open, as it is after the changes to those under lock."""
+    return any((status if (held := found.get(one)) is None else held.row.status) in OPEN for one, status in below)
 
 
 def audit(unit: Unit, action: str, ids: Iterable[int], **changed: Any) -> None:

@@ -9,10 +9,12 @@ from msgspec.structs import replace
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Forbidden, NotFound
+from hub.app.group_commit import perform_joint
 from hub.app.names import NamedAssignment, NamedComment, with_names
 from hub.app.task_desk import audit, settle, take_one
+from hub.app.task_group import Desk, TaskJoint
 from hub.app.unit import Outcome, Unit, perform
-from hub.core.task import AssignmentRole, Comment
+from hub.core.task import Assignment, AssignmentRole, Comment
 from hub.core.task_changes import Step
 from hub.store import tasks
 
@@ -26,15 +28,14 @@ async def assign(
         NotFound, Forbidden
     """
 
-    async def work(unit: Unit) -> NamedAssignment:
-        viewer, changes, held = await take_one(unit, caller, task_id)
-        viewer.require_work(held)
-        assignment = changes.assign(held, user_id, role, percentage)
-        await settle(unit, changes)
-        audit(unit, "assign", [task_id], user_id=user_id, role=role)
-        return (await with_names(unit.tx, unit.tenant_id, NamedAssignment, [assignment]))[0]
+    def decide(desk: Desk) -> Assignment:
+        held = desk.find(task_id)
+        desk.viewer.require_work(held)
+        assignment = desk.changes.assign(held, user_id, role, percentage)
+        desk.audit("assign", task_id, user_id=user_id, role=role)
+        return assignment
 
-    return await perform(deps, caller, work)
+    return await perform_joint(deps, caller, TaskJoint(decide=decide, shown=NamedAssignment, task_id=task_id))
 
 
 async def unassign(deps: Deps, caller: Caller, task_id: int, user_id: int) -> Outcome[None]:
@@ -45,17 +46,16 @@ async def unassign(deps: Deps, caller: Caller, task_id: int, user_id: int) -> Ou
         Forbidden
     """
 
-    async def work(unit: Unit) -> None:
-        viewer, changes, held = await take_one(unit, caller, task_id)
-        if user_id != viewer.user_id:
-            viewer.require_work(held)
+    def decide(desk: Desk) -> None:
+        held = desk.find(task_id)
+        if user_id != desk.viewer.user_id:
+            desk.viewer.require_work(held)
         if user_id not in held.assignments:
             raise NotFound("Nobody of this id is assigned to the task.")
-        changes.unassign(held, user_id)
-        await settle(unit, changes)
-        audit(unit, "unassign", [task_id], user_id=user_id)
+        desk.changes.unassign(held, user_id)
+        desk.audit("unassign", task_id, user_id=user_id)
 
-    return await perform(deps, caller, work)
+    return await perform_joint(deps, caller, TaskJoint(decide=decide, shown=type(None), task_id=task_id))
 
 
 async def take_step(deps: Deps, caller: Caller, task_id: int, step: Step) -> Outcome[NamedAssignment]:
@@ -66,17 +66,18 @@ async def take_step(deps: Deps, caller: Caller, task_id: int, step: Step) -> Out
         Forbidden: the caller is not assigned to it.
     """
 
-    async def work(unit: Unit) -> NamedAssignment:
-        viewer, changes, held = await take_one(unit, caller, task_id)
-        if viewer.user_id is None or viewer.user_id not in held.assignments:
+    def decide(desk: Desk) -> Assignment:
+        held = desk.find(task_id)
+        user_id = desk.viewer.user_id
+        if user_id is None or user_id not in held.assignments:
             raise Forbidden("Only who is assigned to the task does this.")
-        assignment = changes.step(held, viewer.user_id, step)
-        if changes.tellings:
-            await settle(unit, changes)
-            audit(unit, f"assign.{step}", [task_id])
-        return (await with_names(unit.tx, unit.tenant_id, NamedAssignment, [assignment]))[0]
+        steps = desk.changes.steps
+        assignment = desk.changes.step(held, user_id, step)
+        if desk.changes.steps != steps:
+            desk.audit(f"assign.{step}", task_id)
+        return assignment
 
-    return await perform(deps, caller, work)
+    return await perform_joint(deps, caller, TaskJoint(decide=decide, shown=NamedAssignment, task_id=task_id))
 
 
 async def add_comment(

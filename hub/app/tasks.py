@@ -10,6 +10,7 @@ import msgspec
 from hub.app.caller import Caller
 from hub.app.deps import Deps
 from hub.app.errors import Conflict, Forbidden, Invalid, NotFound
+from hub.app.group_commit import perform_joint
 from hub.app.names import NamedTask, with_names
 from hub.app.task_desk import (
     TREE_MAX,
@@ -17,18 +18,19 @@ from hub.app.task_desk import (
     audit,
     illegal_move,
     move,
-    open_below,
     require_version,
     settle,
     take,
     viewer_of,
 )
+from hub.app.task_group import Desk, TaskJoint
 from hub.app.unit import Outcome, Unit, perform
 from hub.core.task import (
     OPEN,
     IllegalMove,
     Status,
     TaskFields,
+    TaskRow,
     fields_of,
     made,
     makes_loop,
@@ -69,37 +71,74 @@ async def write(deps: Deps, caller: Caller, writes: Sequence[Write]) -> Outcome[
         PreconditionFailed: another version than the one given.
         Invalid: the values, or a parent that the caller does not know.
     """
-    is_service = caller.principal.role == "service"
-    if is_service and any(one.task_id is not None for one in writes):
+    if caller.principal.role == "service" and any(one.task_id is not None for one in writes):
         raise Forbidden("A service makes tasks; it does not change them.")
 
     async def work(unit: Unit) -> list[NamedTask]:
-        viewer = Viewer(caller, frozenset()) if is_service else await viewer_of(unit.tx, caller)
-        wanted = {one.task_id for one in writes if one.task_id is not None}
-        parents, is_moving = await _parents_of(unit, writes, wanted)
-        if is_moving:
-            await tasks.lock_tree(unit.tx, unit.tenant_id)
-        elif wanted:
-            await tasks.lock_tree(unit.tx, unit.tenant_id, shared=True)
-        fresh = sum(one.task_id is None for one in writes)
-        changes, found, ids = await take(unit, wanted | parents, fresh)
-        tree = await tasks.read_parents(unit.tx, unit.tenant_id, parents) if is_moving else {}
-        place = _Place(viewer, changes, found, tree, is_moving)
-        done = [await _write_one(unit, place, one, ids) for one in writes]
-        await settle(unit, changes)
-        audit(unit, "create", changes.inserted)
-        audit(unit, "update", changes.updated, fields=_names(changes))
+        done = await _write_all(unit, caller, writes)
         return await with_names(unit.tx, unit.tenant_id, NamedTask, [held.row for held in done])
 
     return await perform(deps, caller, work)
 
 
+async def write_one(deps: Deps, caller: Caller, one: Write) -> Outcome[NamedTask]:
+    """The same for a single one. Raises likewise."""
+    if caller.principal.role == "service" and one.task_id is not None:
+        raise Forbidden("A service makes tasks; it does not change them.")
+    if not _names_parent(one):
+
+        def decide(desk: Desk) -> TaskRow:
+            place = _Place(desk, {}, is_moving=False)
+            held = _write_one(place, one, list(desk.ids))
+            if one.task_id is None:
+                desk.audit("create", held.row.id)
+            elif held.row.id in desk.changes.updated:
+                desk.audit("update", held.row.id, fields=_names(desk.changes, held.row.id))
+            return held.row
+
+        joint = TaskJoint(decide=decide, shown=NamedTask, task_id=one.task_id, closes=one.task_id is not None)
+        return await perform_joint(deps, caller, joint)
+
+    async def work(unit: Unit) -> NamedTask:
+        done = await _write_all(unit, caller, [one])
+        return await _named(unit, done[0])
+
+    return await perform(deps, caller, work)
+
+
+def _names_parent(one: Write) -> bool:
+    """Whether it may put the task below another, which takes more locks. A guess on the safe side."""
+    try:
+        return one.change(_NOTHING).parent_task_id is not None
+    except Invalid:
+        return True
+
+
+async def _write_all(unit: Unit, caller: Caller, writes: Sequence[Write]) -> list[Held]:
+    is_service = caller.principal.role == "service"
+    viewer = Viewer(caller, frozenset()) if is_service else await viewer_of(unit.tx, caller)
+    wanted = {one.task_id for one in writes if one.task_id is not None}
+    parents, is_moving = await _parents_of(unit, writes, wanted)
+    if is_moving:
+        await tasks.lock_tree(unit.tx, unit.tenant_id)
+    elif wanted:
+        await tasks.lock_tree(unit.tx, unit.tenant_id, shared=True)
+    fresh = sum(one.task_id is None for one in writes)
+    changes, found, ids = await take(unit, wanted | parents, fresh)
+    below = await tasks.read_below(unit.tx, unit.tenant_id, wanted, found) if wanted else {}
+    tree = await tasks.read_parents(unit.tx, unit.tenant_id, parents) if is_moving else {}
+    place = _Place(Desk(viewer, changes, found, below, ids), tree, is_moving)
+    done = [_write_one(place, one, ids) for one in writes]
+    await settle(unit, changes)
+    audit(unit, "create", changes.inserted)
+    audit(unit, "update", changes.updated, fields=_names(changes))
+    return done
+
+
 class _Place(msgspec.Struct):
     """Where a batch of writes happens. `tree` has the parents of all that stands above a named parent."""
 
-    viewer: Viewer
-    changes: TaskChanges
-    found: dict[int, Held]
+    desk: Desk
     tree: dict[int, int | None]
     is_moving: bool
 
@@ -107,9 +146,10 @@ class _Place(msgspec.Struct):
         """Raises where this parent may not be: unknown to the caller, or below the task itself."""
         if parent_id is None or parent_id == before:
             return
-        held = self.found.get(parent_id)
-        is_service = self.viewer.caller.principal.role == "service"
-        if held is None or not (is_service or self.viewer.knows(held)):
+        held = self.desk.held(parent_id)
+        viewer = self.desk.viewer
+        is_service = viewer.caller.principal.role == "service"
+        if held is None or not (is_service or viewer.knows(held)):
             raise Invalid([(f"{one.where}.parent_task_id", "There is no such task.")])
         if not self.is_moving:
             raise Conflict("The task was moved by somebody else meanwhile: try again.")
@@ -133,30 +173,32 @@ async def _parents_of(unit: Unit, writes: Sequence[Write], wanted: Collection[in
     return parents, is_moving
 
 
-async def _write_one(unit: Unit, place: _Place, one: Write, ids: list[int]) -> Held:
-    changes = place.changes
+def _write_one(place: _Place, one: Write, ids: list[int]) -> Held:
+    desk, changes = place.desk, place.desk.changes
     if one.task_id is None:
         fields = one.change(_NOTHING)
         place.check_parent(one, None, None, fields.parent_task_id)
-        return changes.create(made(ids.pop(0), unit.tenant_id, fields, changes.doer_id, changes.now))
-    held = place.viewer.find(place.found, one.task_id)
+        return changes.create(made(ids.pop(0), desk.viewer.caller.tenant_id, fields, changes.doer_id, changes.now))
+    held = desk.find(one.task_id)
     require_version(held.row, one.versions)
-    place.viewer.require_work(held)
+    desk.viewer.require_work(held)
     fields = one.change(fields_of(held.row))
     place.check_parent(one, held.row.id, held.row.parent_task_id, fields.parent_task_id)
     try:
         after = written(held.row, fields, changes.now)
     except IllegalMove as illegal:
         raise illegal_move(illegal) from None
-    if held.row.status in OPEN and after.status not in OPEN and await open_below(unit, changes, held.row.id):
+    if held.row.status in OPEN and after.status not in OPEN and desk.has_open_below(held.row.id):
         raise Conflict("The task has open subtasks.", state=held.row.status)
     changes.put(held, after, "update")
     place.tree[held.row.id] = after.parent_task_id
     return held
 
 
-def _names(changes: TaskChanges) -> list[str]:
-    return sorted({name for entry in changes.history if entry.action == "update" for name in entry.changes})
+def _names(changes: TaskChanges, task_id: int | None = None) -> list[str]:
+    """Of the fields that were changed, of one task or of all."""
+    entries = (entry for entry in changes.history if entry.action == "update" and task_id in (None, entry.task_id))
+    return sorted({name for entry in entries for name in entry.changes})
 
 
 async def change_status(
@@ -175,21 +217,28 @@ async def change_status(
         Conflict: an illegal move, naming the state; or open subtasks.
     """
 
+    closes = wanted not in OPEN
+    if not (closes and cascade):
+
+        def decide(desk: Desk) -> TaskRow:
+            held, after = _moved(desk, task_id, wanted, versions)
+            if closes and desk.has_open_below(task_id):
+                raise Conflict("The task has open subtasks.", state=held.row.status)
+            desk.changes.put(held, after, wanted)
+            desk.audit("status", task_id, status=wanted)
+            return held.row
+
+        return await perform_joint(
+            deps, caller, TaskJoint(decide=decide, shown=NamedTask, task_id=task_id, closes=closes)
+        )
+
     async def work(unit: Unit) -> NamedTask:
         viewer = await viewer_of(unit.tx, caller)
-        closes = wanted not in OPEN
-        below: list[int] = []
-        if closes:
-            await tasks.lock_tree(unit.tx, unit.tenant_id, shared=True)
-            tree = await tasks.read_tree(unit.tx, unit.tenant_id, [task_id], TREE_MAX + 1)
-            below = _bounded([below_id for below_id, _ in tree]) if cascade else []
+        await tasks.lock_tree(unit.tx, unit.tenant_id, shared=True)
+        tree = await tasks.read_tree(unit.tx, unit.tenant_id, [task_id], TREE_MAX + 1)
+        below = _bounded([below_id for below_id, _ in tree])
         changes, found, _ = await take(unit, [task_id, *below])
-        held = viewer.find(found, task_id)
-        require_version(held.row, versions)
-        viewer.require_work(held)
-        after = move(held.row, wanted, changes)
-        if closes and not cascade and await open_below(unit, changes, task_id):
-            raise Conflict("The task has open subtasks.", state=held.row.status)
+        held, after = _moved(Desk(viewer, changes, found, {}, ()), task_id, wanted, versions)
         for one in (found[below_id] for below_id in below if below_id in found):
             if one.row.status in OPEN:
                 changes.put(one, move(one.row, wanted, changes), wanted)
@@ -199,6 +248,14 @@ async def change_status(
         return await _named(unit, held)
 
     return await perform(deps, caller, work)
+
+
+def _moved(desk: Desk, task_id: int, wanted: Status, versions: tuple[int, ...] | None) -> tuple[Held, TaskRow]:
+    """A task, and what it is in another status. Raises what `change_status` does."""
+    held = desk.find(task_id)
+    require_version(held.row, versions)
+    desk.viewer.require_work(held)
+    return held, move(held.row, wanted, desk.changes)
 
 
 async def _named(unit: Unit, held: Held) -> NamedTask:
@@ -213,26 +270,24 @@ async def claim(deps: Deps, caller: Caller, task_id: int) -> Outcome[NamedTask]:
         Conflict: somebody else has it (`winner`), or it is closed.
     """
 
-    async def work(unit: Unit) -> NamedTask:
-        viewer = await viewer_of(unit.tx, caller)
-        changes, found, _ = await take(unit, [task_id])
-        held = found.get(task_id)
+    def decide(desk: Desk) -> TaskRow:
+        held = desk.held(task_id)
+        viewer = desk.viewer
         user_id = viewer.user_id
         # Whoever was late may know of it all the same: it was theirs to claim.
         if held is None or user_id is None or not (viewer.knows(held) or viewer.is_in_group(held.row)):
             raise NotFound("There is no such task.")
         if held.row.assigned_to == user_id:
-            return await _named(unit, held)
+            return held.row
         if held.row.assigned_to is not None:
             raise Conflict("Somebody else has claimed the task.", winner=held.row.assigned_to)
         if held.row.status not in OPEN:
             raise Conflict(f"A task that is {held.row.status} cannot be claimed.", state=held.row.status)
-        changes.put(held, msgspec.structs.replace(held.row, assigned_to=user_id), "claim")
-        await settle(unit, changes)
-        audit(unit, "claim", [task_id])
-        return await _named(unit, held)
+        desk.changes.put(held, msgspec.structs.replace(held.row, assigned_to=user_id), "claim")
+        desk.audit("claim", task_id)
+        return held.row
 
-    return await perform(deps, caller, work)
+    return await perform_joint(deps, caller, TaskJoint(decide=decide, shown=NamedTask, task_id=task_id))
 
 
 async def delete(

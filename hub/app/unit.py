@@ -99,12 +99,18 @@ class Unit:
         keys: Collection[str] = (),
         fresh: int = 0,
         authors: Collection[int] = (),
+        callers: Collection[int] | None = None,
     ) -> Facts:
-        """Read what decides, in one statement, once the streams are locked; see `streams.read_facts`."""
+        """Read what decides, in one statement, once the streams are locked; see `streams.read_facts`.
+
+        `callers`: whose heads, where the unit serves others than its own caller.
+        """
+        if callers is None:
+            callers = [] if (user_id := self.caller.principal.user_id) is None else [user_id]
         facts = await streams.read_facts(
             self.tx,
             self.tenant_id,
-            callers=[] if (user_id := self.caller.principal.user_id) is None else [user_id],
+            callers=callers,
             deciding=deciding,
             keys=keys,
             fresh=fresh,

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from hub.core.event import EventKind
 from hub.core.notification import Draft
 from hub.core.notification import Kind as NotificationKind
-from hub.core.principal import Principal
+from hub.core.principal import Principal, Role
 from hub.core.task import (
     Assignment,
     AssignmentRole,
@@ -65,8 +65,10 @@ class TaskChanges:
 
     def __init__(self, now: datetime, doer: Principal | None, reminder_minutes: int) -> None:
         self.now = now
-        self.doer_id = None if doer is None or doer.role == "service" else doer.user_id
-        self.doer_key = None if doer is None else doer.api_key_id
+        self.doer_id: int | None = None
+        self.doer_key: int | None = None
+        self._doer_role: Role = "service"
+        self.act_for(doer)
         self._reminder_minutes = reminder_minutes
         self.inserted: dict[int, TaskRow] = {}
         self.updated: dict[int, TaskRow] = {}
@@ -77,6 +79,17 @@ class TaskChanges:
         self.tellings: list[Telling] = []
         self.drafts: list[Draft] = []
         self.board: list[BoardChange] = []
+
+    def act_for(self, doer: Principal | None) -> None:
+        """From here on it is this one who changes something; None is time itself."""
+        self.doer_id = None if doer is None or doer.role == "service" else doer.user_id
+        self.doer_key = None if doer is None else doer.api_key_id
+        self._doer_role = "service" if doer is None else doer.role
+
+    @property
+    def steps(self) -> int:
+        """How much was changed so far: the same before and after a decision that changed nothing."""
+        return len(self.history) + len(self.deleted)
 
     @property
     def people(self) -> set[int]:
@@ -202,7 +215,7 @@ class TaskChanges:
             after.accepted_at = None
         held.assignments[user_id] = after
         self.assigned[after.task_id, user_id] = after
-        self.history.append(History(held.row.id, f"assign.{step}", held.row.version, {"user_id": [user_id, user_id]}))
+        self._note(held, f"assign.{step}", {"user_id": [user_id, user_id]})
         self._tell_assigned(held, user_id)
         kind: NotificationKind = "task_completed" if step == "complete" else "task_assigned"
         self._notify(held.row, after.assigned_by, kind, _SAID[step])
@@ -212,7 +225,7 @@ class TaskChanges:
 
     def comment(self, held: Held, comment: Comment, action: str) -> None:
         """Something was said, changed or taken back: told to everyone on the task; what is new, by a notification."""
-        self.history.append(History(held.row.id, f"comment.{action}", held.row.version, {}))
+        self._note(held, f"comment.{action}", {})
         data = {"id": comment.id, "task_id": comment.task_id, "deleted": True} if action == "delete" else comment
         self._tell(held.people, COMMENTED, held.row, data)
         if action == "create":
@@ -321,8 +334,10 @@ class TaskChanges:
         )
 
     def _remember(self, held: Held, action: str, before: TaskRow | None, more: dict[str, Any] | None = None) -> None:
-        changes = _changed(before, held.row) | (more or {})
-        self.history.append(History(held.row.id, action, held.row.version, changes))
+        self._note(held, action, _changed(before, held.row) | (more or {}))
+
+    def _note(self, held: Held, action: str, changes: dict[str, Any]) -> None:
+        self.history.append(History(held.row.id, action, held.row.version, changes, self.doer_id, self._doer_role))
 
     def _show(self, before: TaskRow | None, after: TaskRow) -> None:
         groups = (after.group,) if before is None or before.group == after.group else (before.group, after.group)

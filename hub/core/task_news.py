@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from hub.core.event import EventKind
+from hub.core.principal import Role
 from hub.core.priority import Priority
 from hub.core.task import Assignment, Task, TaskRow, people_of
 
@@ -44,6 +45,8 @@ class History(msgspec.Struct, frozen=True):
     action: str
     version: int
     changes: dict[str, Any]
+    actor_id: int | None
+    actor_role: Role
 
 
 class BoardChange(msgspec.Struct, frozen=True, array_like=True):

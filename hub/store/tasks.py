@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from hub.core.task import Assignment, AssignmentRole, Comment, TaskRow
+from hub.core.task import Assignment, AssignmentRole, Comment, Status, TaskRow
 from hub.core.task_changes import TaskChanges
 from hub.core.task_news import Held
 from hub.store.pool import Tx
@@ -125,6 +125,16 @@ async def read_tree(tx: Tx, tenant_id: str, ids: Collection[int], count_max: int
     return [(row["id"], row["status"]) for row in rows]
 
 
+async def read_below(
+    tx: Tx, tenant_id: str, ids: Collection[int], held: Collection[int]
+) -> dict[int, list[tuple[int, Status]]]:
+    """(id, status) of what is below each of these tasks, at any depth: what is open, and what is of `held`."""
+    below: dict[int, list[tuple[int, Status]]] = {}
+    for row in await tx.fetch(_SQL["read_below"], tenant_id, list(ids), list(held)):
+        below.setdefault(row["root"], []).append((row["id"], row["status"]))
+    return below
+
+
 async def read_parents(tx: Tx, tenant_id: str, ids: Collection[int]) -> dict[int, int | None]:
     """The parent of each of these, and of all above them."""
     return {row["id"]: row["parent"] for row in await tx.fetch(_SQL["read_ancestors"], tenant_id, list(ids))}
@@ -133,7 +143,7 @@ async def read_parents(tx: Tx, tenant_id: str, ids: Collection[int]) -> dict[int
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-async def write_changes(tx: Tx, tenant_id: str, changes: TaskChanges, actor_role: str) -> None:
+async def write_changes(tx: Tx, tenant_id: str, changes: TaskChanges) -> None:
     """Write what was planned, set by set. What is deleted takes its people, comments and history with it."""
     gone = set(changes.deleted)
     if changes.inserted:
@@ -146,7 +156,7 @@ async def write_changes(tx: Tx, tenant_id: str, changes: TaskChanges, actor_role
     if changes.assigned:
         await tx.execute(_SQL["save_assignments"], tenant_id, _encode(list(changes.assigned.values())))
     if history := [entry for entry in changes.history if entry.task_id not in gone]:
-        await tx.execute(_SQL["insert_history"], tenant_id, _encode(history), changes.now, changes.doer_id, actor_role)
+        await tx.execute(_SQL["insert_history"], tenant_id, _encode(history), changes.now)
     if gone:
         await tx.execute(_SQL["delete_tasks"], tenant_id, sorted(gone))
 
@@ -199,6 +209,14 @@ async def read_subtree(tx: Tx, tenant_id: str, task_id: int, count_max: int) -> 
 async def read_groups(tx: Tx, tenant_id: str, user_id: int) -> list[str]:
     """The groups that a user is in."""
     return [row["group_name"] for row in await tx.fetch(_SQL["read_groups"], tenant_id, user_id)]
+
+
+async def read_groups_of(tx: Tx, tenant_id: str, user_ids: Collection[int]) -> dict[int, frozenset[str]]:
+    """The groups that each of these users is in; who is in none is not there."""
+    groups: dict[int, set[str]] = {}
+    for row in await tx.fetch(_SQL["read_groups_of"], tenant_id, list(user_ids)):
+        groups.setdefault(row["user_id"], set()).add(row["group_name"])
+    return {user_id: frozenset(own) for user_id, own in groups.items()}
 
 
 async def read_comment(tx: Tx, tenant_id: str, task_id: int, comment_id: int) -> Comment | None:

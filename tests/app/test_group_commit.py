@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hub.app import create, group_commit, own
 from hub.app.errors import AppError, IdempotencyMismatch, NotFound
 from hub.app.joint import Joint, Locked
-from hub.app.lanes import GROUP_MAX, STREAMS_MAX, Job, take_group
+from hub.app.lanes import GROUP_MAX, ROWS_MAX, Job, take_group
 from hub.store.errors import DatabaseUnavailable
 from hub.store.pool import Database
 from tests.app.world import TENANT, World, draft, once
@@ -44,7 +44,7 @@ async def test_what_comes_in_one_turn_is_one_transaction(world: World, user: int
 
 async def test_what_waits_while_one_commits_goes_together_in_the_order_it_came(world: World, user: int):
     first = asyncio.create_task(world.send(user, title="0"))
-    await until(lambda: TENANT in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT])
+    await until(lambda: (TENANT, "inbox") in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT, "inbox"])
     await asyncio.gather(first, *(world.send(user, title=str(n)) for n in range(1, 20)))
     assert world.deps.lanes.figures.groups == 2
     assert [event["data"]["title"] for event in await world.events(user)] == [str(n) for n in range(20)]
@@ -201,9 +201,9 @@ async def test_only_those_who_need_a_lock_wait_for_it(user: int, module_database
 
 async def test_whoever_goes_away_while_it_waits_has_written_nothing(world: World, user: int):
     first = asyncio.create_task(world.send(user))
-    await until(lambda: TENANT in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT])
+    await until(lambda: (TENANT, "inbox") in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT, "inbox"])
     gone, stays = (asyncio.create_task(world.send(user + 1)) for _ in range(2))
-    await until(lambda: len(world.deps.lanes.by_tenant[TENANT]) == 2)
+    await until(lambda: len(world.deps.lanes.by_tenant[TENANT, "inbox"]) == 2)
     gone.cancel()
     await asyncio.gather(first, stays)
     assert gone.cancelled()
@@ -237,8 +237,8 @@ def job(users: int = 1, key: Any = None) -> Job:
 async def test_a_group_is_bounded():
     lane = deque(job() for _ in range(GROUP_MAX + 1))
     assert (len(take_group(lane)), len(take_group(lane)), take_group(lane)) == (GROUP_MAX, 1, [])
-    lane.extend(job(16) for _ in range(STREAMS_MAX // 16 + 1))
-    assert len(take_group(lane)) == STREAMS_MAX // 16
+    lane.extend(job(16) for _ in range(ROWS_MAX // 16 + 1))
+    assert len(take_group(lane)) == ROWS_MAX // 16
     assert len(take_group(lane)) == 1
 
 

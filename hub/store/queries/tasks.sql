@@ -95,8 +95,9 @@ WHERE a.tenant_id = $1 AND a.task_id = gone.task_id AND a.user_id = gone.user_id
 
 -- name: insert_history
 INSERT INTO task_history (tenant_id, task_id, at, actor_id, actor_role, action, version, changes)
-SELECT $1, h.task_id, $3, $4, $5, h.action, h.version, h.changes
-FROM jsonb_to_recordset($2::text::jsonb) AS h (task_id bigint, action text, version bigint, changes jsonb);
+SELECT $1, h.task_id, $3, h.actor_id, h.actor_role, h.action, h.version, h.changes
+FROM jsonb_to_recordset($2::text::jsonb)
+    AS h (task_id bigint, action text, version bigint, changes jsonb, actor_id bigint, actor_role text);
 
 -- name: insert_comment
 INSERT INTO task_comments (tenant_id, task_id, user_id, comment, attachment_urls, created_at, updated_at)
@@ -145,6 +146,19 @@ SELECT json_build_object(
     'role', (SELECT a.role FROM task_assignments a WHERE a.tenant_id = $1 AND a.task_id = t.id AND a.user_id = $3::bigint)
 )::text
 FROM tasks t WHERE t.tenant_id = $1 AND t.id = $2;
+
+-- name: read_below
+-- (root, id, status) below these roots, at any depth, in no order: of what is open, and of those of $3.
+WITH RECURSIVE tree (root, id) AS (
+    SELECT t.parent_task_id, t.id FROM tasks t WHERE t.tenant_id = $1 AND t.parent_task_id = ANY($2::bigint[])
+    UNION
+    SELECT tree.root, t.id FROM tree JOIN tasks t ON t.tenant_id = $1 AND t.parent_task_id = tree.id
+)
+SELECT tree.root, tree.id, t.status FROM tree JOIN tasks t ON t.tenant_id = $1 AND t.id = tree.id
+WHERE t.status IN ('pending', 'in_progress', 'overdue') OR t.id = ANY($3::bigint[]);
+
+-- name: read_groups_of
+SELECT m.user_id, m.group_name FROM group_members m WHERE m.tenant_id = $1 AND m.user_id = ANY($2::bigint[]);
 
 -- name: read_groups
 SELECT m.group_name FROM group_members m WHERE m.tenant_id = $1 AND m.user_id = $2 ORDER BY m.group_name;
