@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -36,8 +36,7 @@ from hub.core.task import (
     makes_loop,
     written,
 )
-from hub.core.task_changes import TaskChanges
-from hub.core.task_news import Held
+from hub.core.task_news import Held, History
 from hub.store import tasks
 
 BULK_MAX: Final = 1000
@@ -89,11 +88,12 @@ async def write_one(deps: Deps, caller: Caller, one: Write) -> Outcome[NamedTask
 
         def decide(desk: Desk) -> TaskRow:
             place = _Place(desk, {}, is_moving=False)
+            before = len(desk.changes.history)
             held = _write_one(place, one, list(desk.ids))
             if one.task_id is None:
                 desk.audit("create", held.row.id)
-            elif held.row.id in desk.changes.updated:
-                desk.audit("update", held.row.id, fields=_names(desk.changes, held.row.id))
+            elif entries := desk.changes.history[before:]:
+                desk.audit("update", held.row.id, fields=_names(entries))
             return held.row
 
         joint = TaskJoint(decide=decide, shown=NamedTask, task_id=one.task_id, closes=one.task_id is not None)
@@ -131,7 +131,7 @@ async def _write_all(unit: Unit, caller: Caller, writes: Sequence[Write]) -> lis
     done = [_write_one(place, one, ids) for one in writes]
     await settle(unit, changes)
     audit(unit, "create", changes.inserted)
-    audit(unit, "update", changes.updated, fields=_names(changes))
+    audit(unit, "update", changes.updated, fields=_names(changes.history))
     return done
 
 
@@ -195,10 +195,9 @@ def _write_one(place: _Place, one: Write, ids: list[int]) -> Held:
     return held
 
 
-def _names(changes: TaskChanges, task_id: int | None = None) -> list[str]:
-    """Of the fields that were changed, of one task or of all."""
-    entries = (entry for entry in changes.history if entry.action == "update" and task_id in (None, entry.task_id))
-    return sorted({name for entry in entries for name in entry.changes})
+def _names(entries: Iterable[History]) -> list[str]:
+    """Of the fields that were changed."""
+    return sorted({name for entry in entries if entry.action == "update" for name in entry.changes})
 
 
 async def change_status(

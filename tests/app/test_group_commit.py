@@ -44,7 +44,9 @@ async def test_what_comes_in_one_turn_is_one_transaction(world: World, user: int
 
 async def test_what_waits_while_one_commits_goes_together_in_the_order_it_came(world: World, user: int):
     first = asyncio.create_task(world.send(user, title="0"))
-    await until(lambda: (TENANT, "inbox") in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT, "inbox"])
+    await until(
+        lambda: (TENANT, "inbox") in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT, "inbox"]
+    )
     await asyncio.gather(first, *(world.send(user, title=str(n)) for n in range(1, 20)))
     assert world.deps.lanes.figures.groups == 2
     assert [event["data"]["title"] for event in await world.events(user)] == [str(n) for n in range(20)]
@@ -201,7 +203,9 @@ async def test_only_those_who_need_a_lock_wait_for_it(user: int, module_database
 
 async def test_whoever_goes_away_while_it_waits_has_written_nothing(world: World, user: int):
     first = asyncio.create_task(world.send(user))
-    await until(lambda: (TENANT, "inbox") in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT, "inbox"])
+    await until(
+        lambda: (TENANT, "inbox") in world.deps.lanes.by_tenant and not world.deps.lanes.by_tenant[TENANT, "inbox"]
+    )
     gone, stays = (asyncio.create_task(world.send(user + 1)) for _ in range(2))
     await until(lambda: len(world.deps.lanes.by_tenant[TENANT, "inbox"]) == 2)
     gone.cancel()
